@@ -1,0 +1,13 @@
+//! What records mean: the signature table, the prompt for a model, and a reply made into a verdict.
+//!
+//! Pure: asks nobody, stores nothing. `collector` and `analyze` drive it.
+
+mod prompt;
+mod signature_storage;
+mod signature_table;
+mod signatures;
+mod verdict;
+
+pub(crate) use prompt::{PROMPT_VERSION, Prompt};
+pub(crate) use signatures::judge;
+pub(crate) use verdict::{Category, Issue, Severity, Source, Verdict};

@@ -1,0 +1,8 @@
+//! Analysis in action: records through the chain of endpoints, for the collector's workers and for
+//! `tasseograph analyze`.
+
+mod analyst;
+mod command;
+
+pub(crate) use analyst::{Analysis, Analyst, Unavailable};
+pub(crate) use command::run;

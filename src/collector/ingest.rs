@@ -1,0 +1,95 @@
+//! `POST /ingest`: checked, stored, answered. No analysis happens here.
+
+use std::time::Duration;
+
+use super::server::{Handled, refused};
+use super::worker::Bell;
+use crate::store::{Arrival, Store, StoreError};
+use crate::sys::clock;
+use crate::sys::log::Limited;
+use crate::time::Wall;
+use crate::wire::{Post, Reply};
+
+/// An agent's clock outside of these is wrong: the collector's counts.
+const AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
+const BEHIND_MAX: Duration = Duration::from_secs(24 * 3600);
+/// What a full or locked database asks of agents.
+const RETRY_SECONDS: u32 = 10;
+
+pub(super) fn handle(
+    body: &[u8],
+    peer: &str,
+    store: &Store,
+    bell: &Bell,
+    trouble: &Limited,
+) -> Handled {
+    let post = match Post::decode(body) {
+        Ok(post) => post,
+        Err(error) => {
+            log::debug!("refused a post from {peer}: {}", error.0);
+            return refused(400, &error.0);
+        }
+    };
+    let now = clock::wall();
+    let host = post.host.clone();
+    let arrival = Arrival {
+        host: post.host,
+        kernel: post.kernel,
+        agent: post.agent,
+        timestamp: believable(post.timestamp, now),
+        received_at: now,
+        content: post.content,
+    };
+    match store.ingest(arrival) {
+        Ok(stored) => {
+            log::debug!("{host} ({peer}): {}, {} lines", stored.status.name(), stored.lines);
+            if stored.lost > 0 {
+                log::warn!("{host}: {} records were lost before they could be read", stored.lost);
+            }
+            if stored.lines > 0 {
+                bell.ring();
+            }
+            let reply = Reply { status: stored.status, next_seq: stored.next_seq };
+            Handled { status: 200, body: reply.encode(), retry_after: None }
+        }
+        Err(error) => {
+            if let Some(unsaid) = trouble.allow(clock::mono()) {
+                log::error!("cannot store: {error}; agents keep their records{unsaid}");
+            }
+            let retry_after = match error {
+                StoreError::Retry(_) => Some(RETRY_SECONDS),
+                StoreError::Unusable(_) => Some(6 * RETRY_SECONDS),
+            };
+            Handled { retry_after, ..refused(503, "the database cannot be written now") }
+        }
+    }
+}
+
+/// The agent's time unless it cannot be right.
+fn believable(timestamp: Option<Wall>, now: Wall) -> Wall {
+    timestamp
+        .filter(|time| *time <= now.plus(AHEAD_MAX) && *time >= now.minus(BEHIND_MAX))
+        .unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_cannot_be_right_is_replaced() {
+        let wall = |text: &str| Wall::parse(text).unwrap();
+        let now = wall("2026-02-03T12:30:00Z");
+        for (timestamp, believed) in [
+            ("2026-02-03T12:29:00Z", "2026-02-03T12:29:00Z"),
+            ("2026-02-03T12:35:00Z", "2026-02-03T12:35:00Z"),
+            ("2026-02-03T12:35:01Z", "2026-02-03T12:30:00Z"),
+            ("2026-02-02T12:30:00Z", "2026-02-02T12:30:00Z"),
+            ("2026-02-02T12:29:59Z", "2026-02-03T12:30:00Z"),
+            ("1970-01-01T00:00:00Z", "2026-02-03T12:30:00Z"),
+        ] {
+            assert_eq!(believable(Some(wall(timestamp)), now), wall(believed), "{timestamp}");
+        }
+        assert_eq!(believable(None, now), now);
+    }
+}

@@ -1,0 +1,204 @@
+//! The collector: gate, ingest, store, workers, in one process.
+//!
+//! Threads: the gate's (one accepts, one for each connection), a few handlers of tiny_http, the
+//! analysis workers, and this one, which probes the whole path, pets the watchdog and prunes.
+
+mod ingest;
+mod report;
+mod server;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::analyze::Analyst;
+use crate::config::{self, CollectorConfig, Problem};
+use crate::exit::Exit;
+use crate::gate::{self, Gate, GateSettings};
+use crate::store::Store;
+use crate::sys::env::Environment;
+use crate::sys::notify::Notifier;
+use crate::sys::{clock, files, out, probe, random, tls};
+use crate::time::Mono;
+pub(crate) use report::report;
+
+const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+/// How often the whole path is probed where no watchdog asks for more.
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+/// One failed probe may be a busy moment; so many in a row are a dead server.
+const PROBE_FAILURES_MAX: u32 = 3;
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
+/// `sun_path` holds 108 bytes with its end.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Everything that a running collector shares.
+struct Collector {
+    store: Arc<Store>,
+    config: CollectorConfig,
+    notifier: Notifier,
+    socket: PathBuf,
+    secret: String,
+}
+
+/// `tasseograph collector`.
+pub(crate) fn run(path: &Path, check_only: bool, environment: &Environment) -> Exit {
+    let config = match load(path, environment) {
+        Ok(config) => config,
+        Err(reason) => {
+            out::complain(&reason);
+            return Exit::Config;
+        }
+    };
+    if check_only {
+        out::print(&format!("{}: ok\n", path.display()));
+        return Exit::Ok;
+    }
+    match Collector::start(path, config, environment) {
+        Ok(collector) => collector.watch(),
+        Err((exit, reason)) => {
+            out::complain(&reason);
+            exit
+        }
+    }
+}
+
+/// The configuration, or its problems as they are printed.
+pub(crate) fn load(path: &Path, environment: &Environment) -> Result<CollectorConfig, String> {
+    let bytes = files::read(path, CONFIG_BYTES_MAX)?;
+    let text = String::from_utf8_lossy(&bytes);
+    probe::with_probe(environment, |probe| CollectorConfig::check(&text, probe))
+        .map_err(|problems| config::render(path, &problems))
+}
+
+impl Collector {
+    fn start(
+        path: &Path,
+        config: CollectorConfig,
+        environment: &Environment,
+    ) -> Result<Self, (Exit, String)> {
+        let failed = |reason: String| (Exit::Failed, reason);
+        let misconfigured = |key: &str, what: String| {
+            (Exit::Config, config::render(path, &[Problem::new(key, what)]))
+        };
+        let tls = tls::server_config(&config.tls_cert, &config.tls_key).map_err(|error| {
+            let what = error.cert.and(error.key).err().unwrap_or_default();
+            misconfigured("tls_cert", what)
+        })?;
+        let listener =
+            gate::listen(config.listen.address, config.listen.port).map_err(|error| {
+                let what = format!("cannot listen on {}: {}", config.listen, files::cause(&error));
+                misconfigured("listen_addr", what)
+            })?;
+        let address = listener.local_addr().map_err(|error| failed(files::cause(&error)))?;
+        let analyst = Analyst::new(&config).map_err(|what| misconfigured("", what))?;
+        files::make_folder_of(&config.db_path).map_err(failed)?;
+        let store = Store::open(&config.db_path).map_err(|error| failed(error.to_string()))?;
+        let socket = socket_path(&config, environment).map_err(failed)?;
+        let collector = Self {
+            store: Arc::new(store),
+            notifier: Notifier::new(environment),
+            socket,
+            secret: hex(&random::bytes::<32>()),
+            config,
+        };
+        let bell = Arc::new(worker::Bell::default());
+        let key = server::Key::new(&collector.config.api_key);
+        server::start(&collector.socket, &collector.secret, &collector.store, &bell)
+            .map_err(failed)?;
+        worker::start(collector.config.workers, &collector.store, &bell, Arc::new(analyst))
+            .map_err(failed)?;
+        let gate = Gate::new(GateSettings {
+            tls,
+            admit: Box::new(move |head, peer| key.admit(head, peer)),
+            body_bytes_max: collector.config.payload_bytes,
+            connections_max: collector.config.connections,
+            inner: collector.socket.clone(),
+            secret: collector.secret.clone(),
+        });
+        spawn("gate", move || gate.serve(&listener)).map_err(failed)?;
+        log::info!("tasseograph {} listening on https://{address}", env!("CARGO_PKG_VERSION"));
+        collector.notifier.ready(&format!("listening on {address}"));
+        Ok(collector)
+    }
+
+    /// Ends only when the server no longer answers: systemd starts a new process.
+    fn watch(&self) -> Exit {
+        let pause = self.notifier.pet_every().unwrap_or(PROBE_INTERVAL).min(PROBE_INTERVAL);
+        let mut failures = 0;
+        let mut pruned_at: Option<Mono> = None;
+        loop {
+            match gate::probe(&self.socket, &self.secret) {
+                Ok(()) => {
+                    failures = 0;
+                    self.notifier.alive();
+                }
+                Err(reason) => {
+                    failures += 1;
+                    log::error!("the server inside does not answer its probe: {reason}");
+                    if failures >= PROBE_FAILURES_MAX {
+                        return Exit::Failed;
+                    }
+                }
+            }
+            let now = clock::mono();
+            if pruned_at.is_none_or(|last| last.plus(PRUNE_INTERVAL) <= now) {
+                self.prune();
+                pruned_at = Some(now);
+            }
+            clock::sleep(pause);
+        }
+    }
+
+    fn prune(&self) {
+        let Some(retention) = self.config.retention else { return };
+        let before = clock::wall().minus(retention);
+        loop {
+            match self.store.prune(before) {
+                Ok(0) => return,
+                Ok(count) => log::info!("deleted {count} deltas received before {before}"),
+                Err(error) => {
+                    log::error!("cannot delete old rows: {error}");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// A thread that lives as long as the process.
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    let spawned = std::thread::Builder::new().name(name.into()).spawn(work);
+    spawned.map(drop).map_err(|error| format!("no thread for {name}: {}", files::cause(&error)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The private folder that tiny_http's socket lies in: `runtime_dir`, else systemd's, else one
+/// beside the database. A socket that an earlier process left is removed.
+fn socket_path(config: &CollectorConfig, environment: &Environment) -> Result<PathBuf, String> {
+    let from_systemd = environment.get("RUNTIME_DIRECTORY").map(PathBuf::from);
+    let beside = || {
+        let mut name = config.db_path.clone().into_os_string();
+        name.push(".run");
+        PathBuf::from(name)
+    };
+    let folder = config.runtime_dir.clone().or(from_systemd).unwrap_or_else(beside);
+    files::make_private_folder(&folder)?;
+    let socket = folder.join("http.sock");
+    if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+        return Err(format!(
+            "the socket's path {} is longer than the {SOCKET_PATH_BYTES_MAX} bytes that Linux \
+             takes; name a shorter folder with runtime_dir",
+            files::quoted(&socket)
+        ));
+    }
+    match std::fs::remove_file(&socket) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("cannot remove {}: {}", files::quoted(&socket), files::cause(&error)))
+        }
+        _ => Ok(socket),
+    }
+}

@@ -1,0 +1,179 @@
+//! The inner HTTP server: tiny_http behind the gate, and what each path does.
+//!
+//! The only file that names tiny_http. It listens on a private Unix socket and sees nothing but what
+//! the gate wrote. Who may ask is decided on the head, in `Key::admit`, before a body is read.
+
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use ring::hmac;
+use tiny_http::{Header, Method, Request, Response, Server};
+
+use super::worker::Bell;
+use super::{ingest, spawn};
+use crate::config::Secret;
+use crate::gate::{Answer, Head, PEER_HEADER, SECRET_HEADER};
+use crate::store::Store;
+use crate::sys::log::Limited;
+use crate::sys::{clock, files, random};
+use crate::wire::INGEST_PATH;
+
+/// Handlers wait for the disk only, one at a time; a few keep it busy.
+const HANDLERS: usize = 4;
+const HEALTH_PATH: &str = "/health";
+
+/// The agents' key, held so that a comparison takes the same time wherever a guess is wrong.
+pub(super) struct Key {
+    hmac: hmac::Key,
+    tag: hmac::Tag,
+    refused: Limited,
+}
+
+impl Key {
+    pub(super) fn new(secret: &Secret) -> Self {
+        let hmac = hmac::Key::new(hmac::HMAC_SHA256, &random::bytes::<32>());
+        let tag = hmac::sign(&hmac, secret.expose().as_bytes());
+        Self { hmac, tag, refused: Limited::default() }
+    }
+
+    fn matches(&self, authorization: Option<&str>) -> bool {
+        let token = authorization.and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+        });
+        // Both sides go through the HMAC: neither length nor content shows in the time it takes.
+        hmac::verify(&self.hmac, token.unwrap_or_default().as_bytes(), self.tag.as_ref()).is_ok()
+    }
+
+    /// Judges a head before its body is read.
+    pub(super) fn admit(&self, head: &Head, peer: IpAddr) -> Result<(), Answer> {
+        match (head.path.as_str(), head.method.as_str()) {
+            (HEALTH_PATH, "GET") => Ok(()),
+            (INGEST_PATH, "POST") if self.matches(head.authorization.as_deref()) => Ok(()),
+            (INGEST_PATH, "POST") => {
+                if let Some(unsaid) = self.refused.allow(clock::mono()) {
+                    log::warn!("refused a wrong or missing key from {peer}{unsaid}");
+                }
+                Err(Answer::error(401, "the key is wrong or missing"))
+            }
+            (HEALTH_PATH | INGEST_PATH, _) => Err(Answer::error(405, "not with this method")),
+            _ => Err(Answer::error(404, "there is nothing here")),
+        }
+    }
+}
+
+/// What a handler answers with.
+pub(super) struct Handled {
+    pub(super) status: u16,
+    pub(super) body: String,
+    /// Seconds.
+    pub(super) retry_after: Option<u32>,
+}
+
+struct Handler {
+    server: Server,
+    secret: String,
+    store: Arc<Store>,
+    bell: Arc<Bell>,
+    trouble: Limited,
+}
+
+/// Listens on `socket` and answers from a few threads, for ever.
+pub(super) fn start(
+    socket: &Path,
+    secret: &str,
+    store: &Arc<Store>,
+    bell: &Arc<Bell>,
+) -> Result<(), String> {
+    let server = Server::http_unix(socket)
+        .map_err(|error| format!("cannot listen on {}: {error}", files::quoted(socket)))?;
+    let handler = Arc::new(Handler {
+        server,
+        secret: secret.to_owned(),
+        store: Arc::clone(store),
+        bell: Arc::clone(bell),
+        trouble: Limited::default(),
+    });
+    for number in 1..=HANDLERS {
+        let handler = Arc::clone(&handler);
+        spawn(&format!("http-{number}"), move || handler.serve())?;
+    }
+    Ok(())
+}
+
+impl Handler {
+    fn serve(&self) {
+        // An error means that tiny_http's own accept thread has ended; the probe will notice.
+        while let Ok(mut request) = self.server.recv() {
+            let handled = catch_unwind(AssertUnwindSafe(|| self.handle(&mut request)));
+            let handled = handled.unwrap_or_else(|_| {
+                self.note("a handler panicked");
+                Handled {
+                    status: 500,
+                    body: crate::wire::error_body("a fault of ours"),
+                    retry_after: None,
+                }
+            });
+            respond(request, &handled);
+        }
+        log::error!("the inner server has ended");
+    }
+
+    fn handle(&self, request: &mut Request) -> Handled {
+        if header(request, SECRET_HEADER) != Some(&self.secret) {
+            return refused(404, "there is nothing here");
+        }
+        match (request.url(), request.method()) {
+            (HEALTH_PATH, Method::Get) => self.health(),
+            (INGEST_PATH, Method::Post) => {
+                let peer = header(request, PEER_HEADER).unwrap_or("unknown").to_owned();
+                let mut body = Vec::new();
+                match request.as_reader().read_to_end(&mut body) {
+                    Ok(_) => ingest::handle(&body, &peer, &self.store, &self.bell, &self.trouble),
+                    Err(_) => refused(400, "the body ended early"),
+                }
+            }
+            _ => refused(404, "there is nothing here"),
+        }
+    }
+
+    fn health(&self) -> Handled {
+        match self.store.check() {
+            Ok(()) => Handled { status: 200, body: r#"{"status":"ok"}"#.into(), retry_after: None },
+            Err(error) => {
+                self.note(&format!("the database does not answer: {error}"));
+                Handled { retry_after: Some(5), ..refused(503, "the database does not answer") }
+            }
+        }
+    }
+
+    fn note(&self, what: &str) {
+        if let Some(unsaid) = self.trouble.allow(clock::mono()) {
+            log::error!("{what}{unsaid}");
+        }
+    }
+}
+
+pub(super) fn refused(status: u16, reason: &str) -> Handled {
+    Handled { status, body: crate::wire::error_body(reason), retry_after: None }
+}
+
+fn header<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+    let found =
+        request.headers().iter().find(|h| h.field.as_str().as_str().eq_ignore_ascii_case(name));
+    found.map(|header| header.value.as_str())
+}
+
+fn respond(request: Request, handled: &Handled) {
+    let mut response = Response::from_string(&*handled.body).with_status_code(handled.status);
+    if let Some(seconds) = handled.retry_after {
+        let value = seconds.to_string();
+        let header = Header::from_bytes("Retry-After", value.as_bytes());
+        response.add_header(header.expect("a name and a number make a header"));
+    }
+    if let Err(error) = request.respond(response) {
+        log::debug!("an answer was not taken: {error}");
+    }
+}

@@ -1,0 +1,187 @@
+//! The agent's settings.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::keys::AGENT_KEYS;
+use super::raw::Section;
+use super::{API_KEY, HOSTNAME, Probe, Problem, Secret, Trust, Url};
+use crate::wire::HostName;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AgentConfig {
+    /// Where to post, with its path.
+    pub(crate) ingest_url: String,
+    pub(crate) poll_interval: Duration,
+    pub(crate) state_file: PathBuf,
+    /// `None`: the kernel's host name.
+    pub(crate) host: Option<HostName>,
+    pub(crate) trust: Trust,
+    pub(crate) payload_bytes: usize,
+    pub(crate) kmsg_path: PathBuf,
+    pub(crate) api_key: Secret,
+}
+
+/// Below, an idle agent would keep a core busy; above, the ring has long been overwritten.
+const POLL_INTERVAL_MIN: Duration = Duration::from_millis(100);
+const POLL_INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Room for the longest record (every byte of it escaped) and for what stands around it.
+const PAYLOAD_BYTES_MIN: u64 = 64 * 1024;
+const PAYLOAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+impl AgentConfig {
+    pub(crate) fn check(text: &str, probe: &Probe<'_>) -> Result<Self, Vec<Problem>> {
+        let mut file = Section::parse(text, AGENT_KEYS).map_err(|problem| vec![problem])?;
+        let url = collector_url(&mut file);
+        let poll_interval = file.span("poll_interval", POLL_INTERVAL_MIN..=POLL_INTERVAL_MAX);
+        let state_file = file.path("state_file");
+        if let Some(path) = &state_file {
+            file.check("state_file", (probe.writable)(path));
+        }
+        let host = host(&mut file, probe);
+        let trust = trust(&mut file, probe);
+        let payload_bytes = file.whole("max_payload_bytes", PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX);
+        let kmsg_path = file.path("kmsg_path");
+        let mut problems = file.finish();
+        let api_key = secret(API_KEY, probe).map_err(|problem| problems.push(problem)).ok();
+        match (url, state_file, kmsg_path, api_key) {
+            (Some(url), Some(state_file), Some(kmsg_path), Some(api_key))
+                if problems.is_empty() =>
+            {
+                Ok(Self {
+                    ingest_url: url.ending_in(crate::wire::INGEST_PATH),
+                    poll_interval,
+                    state_file,
+                    host,
+                    trust,
+                    payload_bytes: payload_bytes as usize,
+                    kmsg_path,
+                    api_key,
+                })
+            }
+            _ => Err(problems),
+        }
+    }
+}
+
+/// https only: the key travels with every post.
+fn collector_url(file: &mut Section) -> Option<Url> {
+    let text = file.text("collector_url")?;
+    match Url::parse(&text) {
+        Ok(url) if url.https => return Some(url),
+        Ok(_) => file.problem("collector_url", format!("\"{text}\" is not an https URL")),
+        Err(kind) => file.problem("collector_url", format!("\"{text}\" is not {kind}")),
+    }
+    None
+}
+
+fn host(file: &mut Section, probe: &Probe<'_>) -> Option<HostName> {
+    let configured = file.text("hostname");
+    let from_environment = (probe.environment)(HOSTNAME).filter(|name| !name.is_empty());
+    let key = if from_environment.is_some() { HOSTNAME } else { "hostname" };
+    let name = from_environment.or(configured)?;
+    let host = HostName::parse(&name);
+    if host.is_none() {
+        let shown = crate::kernel::escape_controls(&name);
+        file.problem(key, format!("\"{shown}\" cannot be used; {}", HostName::RULE));
+    }
+    host
+}
+
+fn trust(file: &mut Section, probe: &Probe<'_>) -> Trust {
+    let skip = file.flag("tls_skip_verify");
+    let ca_file = file.path("tls_ca_file");
+    match (skip, ca_file) {
+        (true, Some(_)) => {
+            file.problem("tls_skip_verify", "it makes tls_ca_file useless; keep one of them");
+            Trust::Anyone
+        }
+        (true, None) => Trust::Anyone,
+        (false, Some(path)) => {
+            file.check("tls_ca_file", (probe.ca_file)(&path));
+            Trust::File(path)
+        }
+        (false, None) => Trust::HostStore,
+    }
+}
+
+/// A secret that must be there.
+pub(super) fn secret(name: &str, probe: &Probe<'_>) -> Result<Secret, Problem> {
+    let text = (probe.secret)(name).map_err(|what| Problem::new(name, what))?;
+    let text = text.ok_or_else(|| {
+        Problem::new(name, format!("not set; set it, or {name}_FILE to a file that holds it"))
+    })?;
+    Secret::parse(&text).map_err(|what| Problem::new(name, format!("it {what}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::with_probe;
+    use super::*;
+
+    const KEY: &[(&str, &str)] = &[(API_KEY, "k")];
+
+    fn check(text: &str, variables: &[(&str, &str)]) -> Result<AgentConfig, Vec<String>> {
+        with_probe(variables, |probe| {
+            let shown = |problems: Vec<Problem>| problems.iter().map(Problem::to_string).collect();
+            AgentConfig::check(text, probe).map_err(shown)
+        })
+    }
+
+    #[test]
+    fn the_least_file_gets_every_default() {
+        let config = check("collector_url: https://c:9311", KEY).unwrap();
+        assert_eq!(config.ingest_url, "https://c:9311/ingest");
+        assert_eq!(config.poll_interval, Duration::from_secs(300));
+        assert_eq!(config.state_file, PathBuf::from("/var/lib/tasseograph/last_timestamp"));
+        assert_eq!(config.kmsg_path, PathBuf::from("/dev/kmsg"));
+        assert_eq!((config.host, config.trust), (None, Trust::HostStore));
+        assert_eq!(config.payload_bytes, 1024 * 1024);
+    }
+
+    #[test]
+    fn every_problem_is_listed_at_once() {
+        let text = "collector_url: http://c\npoll_intervall: 5m\npoll_interval: 5\nstate_file: x\n\
+                    hostname: a b\ntls_skip_verify: perhaps\nmax_payload_bytes: 12\n";
+        let problems = check(text, &[]).unwrap_err();
+        assert_eq!(
+            problems,
+            [
+                "collector_url: \"http://c\" is not an https URL",
+                "poll_interval: \"5\" is not a duration; write one with its unit: 90s, 5m",
+                "state_file: \"x\" is not an absolute path",
+                "hostname: \"a b\" cannot be used; a host name is 1 to 253 letters, digits, \".\", \
+                 \"_\" or \"-\"",
+                "tls_skip_verify: \"perhaps\" is neither true nor false",
+                "max_payload_bytes: 12 is outside 65536..=16777216",
+                "poll_intervall: unknown key; did you mean \"poll_interval\"?",
+                "TASSEOGRAPH_API_KEY: not set; set it, or TASSEOGRAPH_API_KEY_FILE to a file that \
+                 holds it",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_environment_names_the_host() {
+        let text = "collector_url: https://c\nhostname: from-file";
+        let host =
+            |variables: &[(&str, &str)]| check(text, variables).unwrap().host.unwrap().to_string();
+        assert_eq!(host(KEY), "from-file");
+        assert_eq!(host(&[KEY[0], (HOSTNAME, "from-env")]), "from-env");
+        assert_eq!(host(&[KEY[0], (HOSTNAME, "")]), "from-file");
+    }
+
+    #[test]
+    fn files_that_are_no_configuration() {
+        for (text, start) in [
+            ("", "collector_url: missing; it is required"),
+            ("- a\n- b", "it is not a list of \"key: value\" lines"),
+            ("a: b: c", "it is not YAML: "),
+            ("collector_url: https://c\ncollector_url: https://d", "it is not YAML: duplicate"),
+            ("collector_url: [x]", "collector_url: it is a list or a mapping"),
+        ] {
+            let problems = check(text, KEY).unwrap_err();
+            assert!(problems[0].starts_with(start), "{text}: {problems:?}");
+        }
+    }
+}

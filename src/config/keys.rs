@@ -1,0 +1,51 @@
+//! Every configuration key with its default: the one table that the checks and README.md share.
+
+/// A key of a configuration file.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    /// As it would stand in the file; `REQUIRED` and `NONE` are no values.
+    pub(crate) default: &'static str,
+}
+
+pub(crate) const REQUIRED: &str = "required";
+pub(crate) const NONE: &str = "none";
+
+const fn key(name: &'static str, default: &'static str) -> Key {
+    Key { name, default }
+}
+
+pub(crate) const AGENT_KEYS: &[Key] = &[
+    key("collector_url", REQUIRED),
+    key("poll_interval", "5m"),
+    key("state_file", "/var/lib/tasseograph/last_timestamp"),
+    key("hostname", NONE),
+    key("tls_ca_file", NONE),
+    key("tls_skip_verify", "false"),
+    key("max_payload_bytes", "1048576"),
+    key("kmsg_path", "/dev/kmsg"),
+];
+
+pub(crate) const COLLECTOR_KEYS: &[Key] = &[
+    key("listen_addr", ":9311"),
+    key("db_path", "/var/lib/tasseograph/tasseograph.db"),
+    key("tls_cert", "/etc/tasseograph/cert.pem"),
+    key("tls_key", "/etc/tasseograph/key.pem"),
+    key("llm_endpoints", REQUIRED),
+    key("max_payload_bytes", "1048576"),
+    key("analysis_workers", "8"),
+    key("retention_days", "0"),
+    key("max_connections", "512"),
+    key("runtime_dir", NONE),
+];
+
+pub(crate) const ENDPOINT_KEYS: &[Key] = &[
+    key("url", REQUIRED),
+    key("model", REQUIRED),
+    key("api_key_env", NONE),
+    key("max_retries", "0"),
+    key("timeout", "2m"),
+    key("connect_timeout", "5s"),
+    key("tls_ca_file", NONE),
+    key("allow_http", "false"),
+];

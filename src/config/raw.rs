@@ -1,0 +1,219 @@
+//! YAML as it was written: one section of keys, each taken with the type that it should have.
+//!
+//! The only file that names serde_yaml. Wrong types, values out of range and keys that nobody took
+//! become problems; reading goes on, so that all are listed at once.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_yaml::{Mapping, Value};
+
+use super::Problem;
+use super::keys::{Key, NONE, REQUIRED};
+use crate::time::{format_span, parse_span};
+
+/// A mapping of the file, its defaults, and what has been found wrong in it.
+pub(super) struct Section {
+    path: String,
+    known: &'static [Key],
+    given: Mapping,
+    problems: Vec<Problem>,
+}
+
+impl Section {
+    /// The file's top level. An empty file is an empty mapping: its problem is the missing keys.
+    pub(super) fn parse(text: &str, known: &'static [Key]) -> Result<Self, Problem> {
+        let value: Value = serde_yaml::from_str(text)
+            .map_err(|error| Problem::new("", format!("it is not YAML: {error}")))?;
+        match value {
+            Value::Mapping(given) => Ok(Self::new(String::new(), known, given)),
+            Value::Null => Ok(Self::new(String::new(), known, Mapping::new())),
+            _ => Err(Problem::new("", "it is not a list of \"key: value\" lines")),
+        }
+    }
+
+    fn new(path: String, known: &'static [Key], given: Mapping) -> Self {
+        Self { path, known, given, problems: Vec::new() }
+    }
+
+    fn key_path(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+
+    pub(super) fn problem(&mut self, name: &str, what: impl Into<String>) {
+        self.problems.push(Problem::new(self.key_path(name), what));
+    }
+
+    /// Notes what went wrong with a key, whatever it was.
+    pub(super) fn check(&mut self, name: &str, outcome: Result<(), String>) {
+        if let Err(what) = outcome {
+            self.problem(name, what);
+        }
+    }
+
+    /// Takes a key whose value does not matter here.
+    pub(super) fn ignore(&mut self, name: &str) {
+        self.given.remove(name);
+    }
+
+    fn default_of(&self, name: &str) -> &'static str {
+        let key = self.known.iter().find(|key| key.name == name);
+        key.expect("the checks take only keys of the table").default
+    }
+
+    /// The scalar as it would be written, or its default; `None` when there is neither.
+    fn scalar(&mut self, name: &str) -> Option<String> {
+        let default = self.default_of(name);
+        let text = match self.given.remove(name) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text),
+            Some(Value::Bool(flag)) => Some(flag.to_string()),
+            Some(Value::Number(number)) => Some(number.to_string()),
+            Some(_) => {
+                self.problem(name, "it is a list or a mapping where one value belongs");
+                return None;
+            }
+        };
+        match (text, default) {
+            (Some(text), _) => Some(text),
+            (None, REQUIRED) => {
+                self.problem(name, "missing; it is required");
+                None
+            }
+            (None, NONE) => None,
+            (None, default) => Some(default.to_owned()),
+        }
+    }
+
+    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+        let text = self.scalar(name)?;
+        if text.trim().is_empty() {
+            self.problem(name, "it is empty");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// An absolute path: a daemon's working folder is nothing to rely on.
+    pub(super) fn path(&mut self, name: &str) -> Option<PathBuf> {
+        let path = PathBuf::from(self.text(name)?);
+        if !path.is_absolute() {
+            self.problem(name, format!("\"{}\" is not an absolute path", path.display()));
+            return None;
+        }
+        Some(path)
+    }
+
+    pub(super) fn flag(&mut self, name: &str) -> bool {
+        match self.scalar(name).as_deref() {
+            Some("true") => true,
+            Some("false") | None => false,
+            Some(other) => {
+                self.problem(name, format!("\"{other}\" is neither true nor false"));
+                false
+            }
+        }
+    }
+
+    pub(super) fn whole(&mut self, name: &str, legal: RangeInclusive<u64>) -> u64 {
+        let Some(text) = self.scalar(name) else { return *legal.start() };
+        match text.parse::<u64>() {
+            Ok(number) if legal.contains(&number) => return number,
+            Ok(_) => {
+                let what = format!("{text} is outside {}..={}", legal.start(), legal.end());
+                self.problem(name, what);
+            }
+            Err(_) => self.problem(name, format!("\"{text}\" is not a whole number")),
+        }
+        *legal.start()
+    }
+
+    pub(super) fn span(&mut self, name: &str, legal: RangeInclusive<Duration>) -> Duration {
+        let Some(text) = self.scalar(name) else { return *legal.start() };
+        match parse_span(&text) {
+            Some(span) if legal.contains(&span) => return span,
+            Some(_) => {
+                let (least, most) = (format_span(*legal.start()), format_span(*legal.end()));
+                self.problem(name, format!("{text} is outside {least} to {most}"));
+            }
+            None => {
+                let what =
+                    format!("\"{text}\" is not a duration; write one with its unit: 90s, 5m");
+                self.problem(name, what);
+            }
+        }
+        *legal.start()
+    }
+
+    /// A list of mappings, each a section of its own: `name[0]`, `name[1]`...
+    pub(super) fn sections(&mut self, name: &str, known: &'static [Key]) -> Vec<Self> {
+        let list = match self.given.remove(name) {
+            Some(Value::Sequence(list)) => list,
+            None | Some(Value::Null) => {
+                self.problem(name, "missing; it is required");
+                return Vec::new();
+            }
+            Some(_) => {
+                self.problem(name, "it is not a list; begin each entry with \"- \"");
+                return Vec::new();
+            }
+        };
+        if list.is_empty() {
+            self.problem(name, "it is empty; at least one entry is required");
+        }
+        let mut sections = Vec::new();
+        for (index, entry) in list.into_iter().enumerate() {
+            let path = self.key_path(&format!("{name}[{index}]"));
+            match entry {
+                Value::Mapping(given) => sections.push(Self::new(path, known, given)),
+                _ => self.problems.push(Problem::new(path, "it is not a list of keys")),
+            }
+        }
+        sections
+    }
+
+    /// What was wrong, together with the keys that nobody knows.
+    pub(super) fn finish(mut self) -> Vec<Problem> {
+        let unknown: Vec<String> = self.given.keys().map(key_text).collect();
+        for name in unknown {
+            let what = match nearest(&name, self.known) {
+                Some(near) => format!("unknown key; did you mean \"{near}\"?"),
+                None => "unknown key".to_owned(),
+            };
+            self.problem(&crate::kernel::escape_controls(&name), what);
+        }
+        self.problems
+    }
+}
+
+fn key_text(key: &Value) -> String {
+    match key {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Bool(flag) => flag.to_string(),
+        _ => "(no plain key)".to_owned(),
+    }
+}
+
+/// The known key that takes the fewest edits, if that is a likely slip.
+fn nearest(name: &str, known: &[Key]) -> Option<&'static str> {
+    let (edits, near) = known.iter().map(|key| (edits(name, key.name), key.name)).min()?;
+    (edits <= 1 + near.len() / 4).then_some(near)
+}
+
+/// Levenshtein's distance.
+fn edits(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (index, have) in from.chars().take(64).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for (column, want) in to.iter().enumerate() {
+            let swap = diagonal + usize::from(have != *want);
+            diagonal = row[column + 1];
+            row[column + 1] = swap.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[to.len()]
+}

@@ -1,0 +1,48 @@
+//! A secret: held, compared and sent, never printed.
+
+use std::fmt;
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    /// Visible ASCII only: what an HTTP header can carry. A trailing newline is an editor's.
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+        let text = text.trim_end_matches(['\r', '\n']);
+        if text.is_empty() {
+            return Err("is empty");
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(
+                "holds a character that an HTTP header cannot carry (a space, a line break?)",
+            );
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The bytes themselves, for the one place that sends or compares them.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_fit_a_header_and_are_never_printed() {
+        let secret = Secret::parse("s3cr3t-key\n").unwrap();
+        assert_eq!(secret.expose(), "s3cr3t-key");
+        assert!(!format!("{secret:?}").contains("s3cr3t"));
+        for bad in ["", "\n", "two words", "tab\t", "é", "a\nb"] {
+            assert!(Secret::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Tasseograph reads the kernel's tea leaves: an agent on every bare-metal host ships new kernel log
+//! records to a collector, the collector has an LLM read them for signs of failing hardware, and
+//! operators query one SQLite file.
+//!
+//! # The map
+//!
+//! ```text
+//!  host                              collector                                         endpoints
+//!  /dev/kmsg ─▶ agent ──POST /ingest──▶ gate ─▶ tiny_http ─▶ ingest ─▶ store ◀─ workers ─▶ chain
+//!              cursor   ◀─ next_seq ──                                   └─▶ sqlite3, report
+//! ```
+//!
+//! Rooms are folders, one level deep. Those that *decide* touch no socket, file, clock, environment,
+//! thread or log; `tests/it/house.rs` keeps that, and every arrow below.
+//!
+//! | room | holds | may use |
+//! |---|---|---|
+//! | `time` | wall and monotonic instants, spans, RFC 3339, backoff | |
+//! | `kernel` | one record from any usual form; delta; cursor and gap arithmetic | `time` |
+//! | `wire` | the agent-collector contract: encode, decode, limits | `kernel` `time` |
+//! | `analysis` | signatures, prompt, reply -> verdict, evidence | `kernel` `time` |
+//! | `llm` | Chat Completions codec; the endpoint chain as a machine | `analysis` `kernel` `time` |
+//! | `config` | raw YAML -> checked settings; secrets | `wire` `kernel` `time` |
+//! | `report` | findings and rows -> text | `analysis` `kernel` `time` |
+//! | *do* | | |
+//! | `sys` | clock, kmsg, HTTP client, TLS, files, sd_notify, log | *decide* |
+//! | `store` | the only room that names rusqlite | *decide*, `sys` |
+//! | `gate` | TCP, rustls, deadlines, one bounded request at a time | *decide*, `sys` |
+//! | *compose* | | |
+//! | `analyze` | the chain in action; `tasseograph analyze` | all but `agent`, `collector`, `gate`, `store` |
+//! | `agent` | `tasseograph agent` | *decide*, `sys` |
+//! | `collector` | `tasseograph collector`, `tasseograph report` | all but `agent` |
+//!
+//! What flows: bytes -> `kernel::Record` -> `kernel::Delta` -> `wire::Post` -> (stored) delta ->
+//! `analysis::Prompt` -> `llm::Reply` -> `analysis::Verdict` -> rows -> reports.
+
+mod agent;
+mod analysis;
+mod analyze;
+mod cli;
+mod collector;
+mod config;
+mod exit;
+mod gate;
+mod kernel;
+mod llm;
+mod report;
+mod store;
+mod sys;
+mod time;
+mod wire;
+
+/// The whole program: arguments in, exit code out.
+pub fn main() -> std::process::ExitCode {
+    let environment = sys::env::Environment::read();
+    let command = match cli::parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(reason) => {
+            sys::out::complain(&reason);
+            return exit::Exit::Usage.into();
+        }
+    };
+    sys::log::init(&environment);
+    run(command, &environment).into()
+}
+
+fn run(command: cli::Command, environment: &sys::env::Environment) -> exit::Exit {
+    match command {
+        cli::Command::Print(text) => {
+            sys::out::print(&text);
+            exit::Exit::Ok
+        }
+        cli::Command::Agent { config, check_only, once } => {
+            agent::run(&config, check_only, once, environment)
+        }
+        cli::Command::Collector { config, check_only } => {
+            collector::run(&config, check_only, environment)
+        }
+        cli::Command::Analyze { input, config } => {
+            let analyst = match config {
+                None => Ok(analyze::Analyst::builtin()),
+                Some(path) => collector::load(&path, environment)
+                    .and_then(|config| analyze::Analyst::new(&config)),
+            };
+            match analyst {
+                Ok(analyst) => analyze::run(&input, &analyst),
+                Err(reason) => {
+                    sys::out::complain(&reason);
+                    exit::Exit::Config
+                }
+            }
+        }
+        cli::Command::Report { db, query } => collector::report(&db, query.as_deref()),
+    }
+}

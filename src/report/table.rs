@@ -1,0 +1,58 @@
+//! A query's answer as a table of plain text.
+
+/// Cells beyond this are cut, and say so: a table is to be read, sqlite3 gives the whole.
+const CELL_CHARS_MAX: usize = 100;
+
+/// Columns as wide as their widest cell, a rule under the head, a line that counts the rows.
+pub(crate) fn render_table(columns: &[String], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.chain(columns.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+    let mut out = String::new();
+    for row in [columns, &rule].into_iter().chain(rows.iter().map(Vec::as_slice)) {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        out.push('\n');
+    }
+    let count = rows.len();
+    out.push_str(&format!("({count} {})\n", if count == 1 { "row" } else { "rows" }));
+    out
+}
+
+fn shown(cell: &str) -> String {
+    let one_line = crate::kernel::escape_controls(cell.trim_end_matches('\n'));
+    match one_line.char_indices().nth(CELL_CHARS_MAX) {
+        None => one_line,
+        Some((end, _)) => format!("{}...", &one_line[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(columns: &[&str], rows: &[&[&str]]) -> String {
+        let owned = |cells: &[&str]| -> Vec<String> {
+            cells.iter().map(|cell| (*cell).to_owned()).collect()
+        };
+        render_table(&owned(columns), &rows.iter().map(|row| owned(row)).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn tables() {
+        let text = table(&["status", "n"], &[&["ok", "12"], &["critical", "1"]]);
+        assert_eq!(text, "status    n\n--------  --\nok        12\ncritical  1\n(2 rows)\n");
+        assert_eq!(table(&["a"], &[]), "a\n-\n(0 rows)\n");
+        assert_eq!(
+            table(&["a"], &[&["two\nlines\n"]]),
+            "a\n------------\ntwo\\x0alines\n(1 row)\n"
+        );
+        let long = table(&["a"], &[&[&"é".repeat(500)]]);
+        assert!(long.contains(&format!("{}...\n", "é".repeat(CELL_CHARS_MAX))));
+    }
+}

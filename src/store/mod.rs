@@ -1,0 +1,120 @@
+//! The database: the only room that names rusqlite.
+//!
+//! One connection under a mutex writes, in WAL mode with `synchronous=FULL`: what a call returned is
+//! on disk. The mutex is never held across a network call. Reports read through a second connection
+//! that cannot write. `collector` drives `Store`, `report` drives `Reader`.
+
+mod ingest;
+mod queue;
+mod read;
+mod schema;
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+pub(crate) use ingest::Arrival;
+pub(crate) use queue::{Outcome, Work};
+pub(crate) use read::{Reader, Table};
+
+use crate::time::Wall;
+
+/// How long a write waits for another process that holds the database, such as an operator's shell.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// The WAL is cut back to this after a checkpoint.
+const WAL_BYTES_KEPT: u32 = 16 * 1024 * 1024;
+/// Rows that one pruning deletes at most, so that ingest never waits long for it.
+const PRUNE_ROWS_MAX: u32 = 500;
+
+pub(crate) struct Store {
+    connection: Mutex<Connection>,
+}
+
+/// What a caller does next.
+#[derive(Debug)]
+pub(crate) enum StoreError {
+    /// Nothing was written; the same call may work later (locked, full, a failing disk).
+    Retry(String),
+    /// An operator must act.
+    Unusable(String),
+}
+
+impl StoreError {
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Self::Retry(reason) | Self::Unusable(reason) => reason,
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let shown = match &error {
+            rusqlite::Error::SqliteFailure(_, Some(message)) => message.clone(),
+            other => other.to_string(),
+        };
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Unusable(shown),
+            _ => Self::Retry(shown),
+        }
+    }
+}
+
+impl Store {
+    /// Opens or makes the database, brings its schema up to date, and puts back what an earlier
+    /// process had claimed and not finished.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let shown = path.display();
+        let refused = |why: String| StoreError::Unusable(format!("{shown}: {why}"));
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600).open(path).map_err(
+            |error| refused(format!("cannot open: {}", crate::sys::files::cause(&error))),
+        )?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags)
+            .map_err(|error| refused(StoreError::from(error).reason().to_owned()))?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        schema::prepare(&mut connection).map_err(|error| refused(error.reason().to_owned()))?;
+        connection.execute("UPDATE deltas SET state = 'pending' WHERE state = 'running'", [])?;
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    /// A panic elsewhere rolls its transaction back and leaves the connection usable.
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Deletes what was received before `before`, a bounded number of rows at a time; says how many
+    /// deltas went. Work that is still to be done stays, however old.
+    pub(crate) fn prune(&self, before: Wall) -> Result<usize, StoreError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        let pruned = transaction.execute(
+            "DELETE FROM deltas WHERE id IN (SELECT id FROM deltas
+                 WHERE received_at < ?1 AND state IN ('done', 'failed') ORDER BY id LIMIT ?2)",
+            (before.to_string(), PRUNE_ROWS_MAX),
+        )?;
+        transaction.execute("DELETE FROM gaps WHERE noticed_at < ?1", [before.to_string()])?;
+        transaction.commit()?;
+        Ok(pruned)
+    }
+
+    /// Whether the database answers.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        Ok(self.lock().query_row("SELECT 1", [], |_| Ok(()))?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

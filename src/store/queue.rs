@@ -1,0 +1,189 @@
+//! Deltas as work: claimed, and finished or postponed.
+//!
+//! ```text
+//!  pending ──claim──▶ running ──finish──▶ done
+//!     ▲                  │
+//!     └──── postpone ────┘   (also when a process starts and finds rows that an earlier one left)
+//! ```
+
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use super::{Store, StoreError};
+use crate::kernel::{Record, SeqRange, read_log};
+use crate::time::Wall;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DeltaId(i64);
+
+impl std::fmt::Display for DeltaId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A delta to analyse.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) id: DeltaId,
+    pub(crate) hostname: String,
+    /// Counted before the analysis begins, so that one that kills the process is seen.
+    pub(crate) attempts: u32,
+    pub(crate) records: Vec<Record>,
+    /// Records that are missing from the delta's range.
+    pub(crate) lost: u64,
+}
+
+/// What became of an analysis: the row of `results`.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) status: &'static str,
+    /// A JSON array.
+    pub(crate) issues: String,
+    pub(crate) latency_ms: u64,
+    pub(crate) provider: Option<String>,
+    pub(crate) model: Option<String>,
+    pub(crate) prompt_version: Option<u32>,
+    pub(crate) note: Option<String>,
+}
+
+impl Store {
+    /// The oldest delta that is due. One at a time of each host, so that order holds.
+    pub(crate) fn claim(&self, now: Wall) -> Result<Option<Work>, StoreError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        let claimed = transaction
+            .prepare_cached(
+                "UPDATE deltas SET state = 'running', attempts = attempts + 1
+                 WHERE id = (
+                     SELECT id FROM deltas AS due
+                     WHERE state = 'pending' AND next_attempt_at <= ?1 AND NOT EXISTS (
+                         SELECT 1 FROM deltas AS other
+                         WHERE other.state = 'running' AND other.hostname = due.hostname)
+                     ORDER BY next_attempt_at, id LIMIT 1)
+                 RETURNING id, hostname, attempts, records, boot_id, first_seq, next_seq",
+            )?
+            .query_row([now.to_string()], read_work)
+            .optional()?;
+        let Some((mut work, boot, range)) = claimed else { return Ok(None) };
+        if let (Some(boot), Some(range)) = (boot, range) {
+            work.lost = lost_within(&transaction, &work.hostname, &boot, range)?;
+        }
+        transaction.commit()?;
+        Ok(Some(work))
+    }
+
+    /// The result, and the delta done with, in one transaction.
+    pub(crate) fn finish(
+        &self,
+        id: DeltaId,
+        outcome: &Outcome,
+        now: Wall,
+    ) -> Result<(), StoreError> {
+        self.settle(id, outcome, now, "done", now)
+    }
+
+    /// The result as far as there is one, and the delta due again at `next_attempt_at`.
+    pub(crate) fn postpone(
+        &self,
+        id: DeltaId,
+        outcome: &Outcome,
+        now: Wall,
+        next_attempt_at: Wall,
+    ) -> Result<(), StoreError> {
+        self.settle(id, outcome, now, "pending", next_attempt_at)
+    }
+
+    fn settle(
+        &self,
+        id: DeltaId,
+        outcome: &Outcome,
+        now: Wall,
+        state: &str,
+        next_attempt_at: Wall,
+    ) -> Result<(), StoreError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        write_result(&transaction, id, outcome, now)?;
+        transaction
+            .prepare_cached("UPDATE deltas SET state = ?2, next_attempt_at = ?3 WHERE id = ?1")?
+            .execute(params![id.0, state, next_attempt_at.to_string()])?;
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+type Claimed = (Work, Option<String>, Option<SeqRange>);
+
+fn read_work(row: &Row<'_>) -> rusqlite::Result<Claimed> {
+    let lines: String = row.get("records")?;
+    let boot: Option<String> = row.get("boot_id")?;
+    let range = match (row.get("first_seq")?, row.get("next_seq")?) {
+        (Some(from), Some(to)) => {
+            Some(SeqRange::new(crate::kernel::Seq(from), crate::kernel::Seq(to)))
+        }
+        _ => None,
+    };
+    let work = Work {
+        id: DeltaId(row.get("id")?),
+        hostname: row.get("hostname")?,
+        attempts: row.get("attempts")?,
+        records: parse_records(&lines, boot.is_some()),
+        lost: 0,
+    };
+    Ok((work, boot, range))
+}
+
+/// We wrote the array ourselves, but an operator may have edited the row: what cannot be read is
+/// taken as text, so that nothing is left out of the analysis.
+fn parse_records(lines: &str, verbatim: bool) -> Vec<Record> {
+    let lines: Vec<String> = serde_json::from_str(lines).unwrap_or_else(|_| vec![lines.to_owned()]);
+    if verbatim {
+        let record =
+            |line: &String| Record::parse(line).unwrap_or_else(|_| Record::from_text(line));
+        return lines.iter().map(record).collect();
+    }
+    read_log(lines.join("\n").as_bytes()).records
+}
+
+fn lost_within(
+    transaction: &Transaction<'_>,
+    hostname: &str,
+    boot: &str,
+    range: SeqRange,
+) -> Result<u64, StoreError> {
+    Ok(transaction
+        .prepare_cached(
+            "SELECT coalesce(sum(min(next_seq, ?4) - max(first_seq, ?3)), 0) FROM gaps
+             WHERE hostname = ?1 AND boot_id = ?2 AND first_seq < ?4 AND next_seq > ?3",
+        )?
+        .query_row(params![hostname, boot, range.from.0, range.to.0], |row| row.get(0))?)
+}
+
+fn write_result(
+    transaction: &Transaction<'_>,
+    id: DeltaId,
+    outcome: &Outcome,
+    now: Wall,
+) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO results (delta_id, timestamp, hostname, status, issues, api_latency_ms,
+                 provider, model, prompt_version, note, created_at, updated_at)
+             SELECT id, timestamp, hostname, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9
+                 FROM deltas WHERE id = ?1
+             ON CONFLICT (delta_id) DO UPDATE SET status = ?2, issues = ?3, api_latency_ms = ?4,
+                 provider = ?5, model = ?6, prompt_version = ?7, note = ?8, updated_at = ?9",
+        )?
+        .execute(params![
+            id.0,
+            outcome.status,
+            outcome.issues,
+            outcome.latency_ms,
+            outcome.provider,
+            outcome.model,
+            outcome.prompt_version,
+            outcome.note,
+            now.to_string()
+        ])?;
+    Ok(())
+}

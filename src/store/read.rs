@@ -1,0 +1,54 @@
+//! Reading for reports, through a connection of its own that cannot write.
+
+use std::path::Path;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
+
+use super::{BUSY_TIMEOUT, StoreError};
+
+pub(crate) struct Reader {
+    connection: Connection,
+}
+
+/// A query's answer, as text.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Table {
+    pub(crate) columns: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+impl Reader {
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(path, flags);
+        let connection = opened.map_err(|error| {
+            let why = StoreError::from(error).reason().to_owned();
+            StoreError::Unusable(format!("{}: {why}", path.display()))
+        })?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(Self { connection })
+    }
+
+    pub(crate) fn query(&self, sql: &str) -> Result<Table, StoreError> {
+        let mut statement = self.connection.prepare(sql)?;
+        let columns: Vec<_> = statement.column_names().map(String::from).collect();
+        let mut found = statement.query([])?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next()? {
+            let cells = (0..columns.len()).map(|index| Ok(text(row.get_ref(index)?)));
+            rows.push(cells.collect::<rusqlite::Result<Vec<_>>>()?);
+        }
+        Ok(Table { columns, rows })
+    }
+}
+
+fn text(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => String::new(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        ValueRef::Blob(bytes) => format!("{} bytes", bytes.len()),
+    }
+}

@@ -1,0 +1,126 @@
+//! The tables, which people query with sqlite3, and the steps from older ones.
+//!
+//! Times are UTC text with microseconds, so that they sort as text. No stored text holds a control
+//! character but the line ends of `raw_dmesg`.
+
+use rusqlite::Connection;
+
+use super::{StoreError, WAL_BYTES_KEPT};
+
+/// Marks the file as ours: "Tass".
+const APPLICATION_ID: i32 = 0x5461_7373;
+
+/// Step `n` leads from version `n` to `n + 1`; each is one transaction.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE hosts (
+        hostname TEXT PRIMARY KEY,
+        first_seen TEXT NOT NULL,
+        last_seen TEXT NOT NULL,         -- by the collector's clock
+        boot_id TEXT,                    -- of the last post
+        kernel TEXT,
+        agent TEXT,
+        cursor INTEGER,                  -- the next record that is expected of this boot
+        records_lost INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+
+    CREATE TABLE cursors (
+        hostname TEXT NOT NULL REFERENCES hosts (hostname),
+        boot_id TEXT NOT NULL,
+        next_seq INTEGER NOT NULL,
+        updated_at TEXT NOT NULL,
+        PRIMARY KEY (hostname, boot_id)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE deltas (
+        id INTEGER PRIMARY KEY,
+        hostname TEXT NOT NULL REFERENCES hosts (hostname),
+        boot_id TEXT,                    -- these three are NULL for agents of the older form
+        first_seq INTEGER,
+        next_seq INTEGER,
+        timestamp TEXT NOT NULL,         -- when the agent read the records
+        received_at TEXT NOT NULL,
+        lines INTEGER NOT NULL,
+        raw_dmesg TEXT NOT NULL,         -- one readable line a record
+        records TEXT NOT NULL,           -- a JSON array of the records verbatim
+        state TEXT NOT NULL CHECK (state IN ('pending', 'running', 'done', 'failed')),
+        attempts INTEGER NOT NULL DEFAULT 0,
+        next_attempt_at TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX deltas_waiting ON deltas (next_attempt_at, id) WHERE state = 'pending';
+    CREATE INDEX deltas_running ON deltas (hostname) WHERE state = 'running';
+    CREATE INDEX deltas_received ON deltas (received_at);
+    CREATE INDEX deltas_host ON deltas (hostname, id);
+
+    CREATE TABLE gaps (
+        id INTEGER PRIMARY KEY,
+        hostname TEXT NOT NULL REFERENCES hosts (hostname),
+        boot_id TEXT NOT NULL,
+        first_seq INTEGER NOT NULL,      -- [first_seq, next_seq) is missing
+        next_seq INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        noticed_at TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX gaps_host ON gaps (hostname, boot_id, first_seq);
+    CREATE INDEX gaps_noticed ON gaps (noticed_at);
+
+    CREATE TABLE results (
+        id INTEGER PRIMARY KEY,
+        delta_id INTEGER NOT NULL UNIQUE REFERENCES deltas (id) ON DELETE CASCADE,
+        timestamp TEXT NOT NULL,
+        hostname TEXT NOT NULL,
+        status TEXT NOT NULL
+            CHECK (status IN ('ok', 'warning', 'critical', 'llm_unavailable', 'error')),
+        issues TEXT NOT NULL,            -- a JSON array
+        api_latency_ms INTEGER NOT NULL,
+        provider TEXT,
+        model TEXT,
+        prompt_version INTEGER,
+        note TEXT,                       -- why there is no analysis, or what was wrong with it
+        created_at TEXT NOT NULL,
+        updated_at TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX results_timestamp ON results (timestamp);
+    CREATE INDEX results_status ON results (status, timestamp);
+    CREATE INDEX results_host ON results (hostname, timestamp);
+
+    CREATE VIEW findings AS
+        SELECT results.id AS result_id, results.timestamp, results.hostname,
+               issue.value ->> 'severity' AS severity, issue.value ->> 'category' AS category,
+               issue.value ->> 'summary' AS summary, issue.value ->> 'evidence' AS evidence,
+               issue.value ->> 'source' AS source, issue.value ->> 'verified' AS verified,
+               results.provider, results.model, results.delta_id
+        FROM results, json_each(results.issues) AS issue;
+"];
+
+/// Settles how the file is written, then brings its tables up to date.
+pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
+    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let application: i32 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: u32 =
+        connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables > 0 && application != APPLICATION_ID {
+        return Err(StoreError::Unusable(
+            "it is a database of another program; name another file with db_path".into(),
+        ));
+    }
+    if version > MIGRATIONS.len() {
+        return Err(StoreError::Unusable(format!(
+            "its schema is version {version} and this program knows {}; it was written by a newer \
+             tasseograph, run that one",
+            MIGRATIONS.len()
+        )));
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    for (step, sql) in MIGRATIONS.iter().enumerate().skip(version) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", step + 1)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}

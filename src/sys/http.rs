@@ -1,0 +1,146 @@
+//! The HTTP client: one POST of JSON, bounded in time and bytes.
+//!
+//! The only file that names ureq. One `Client` lives as long as its process, so that connections and
+//! TLS sessions are used again. No redirects, no proxies from the environment, no status that is an
+//! error by itself.
+
+use std::time::Duration;
+
+use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
+
+use super::tls;
+use crate::config::{Secret, Trust};
+use crate::time::format_span;
+
+/// A `Retry-After` of more digits is no number of seconds that we would wait.
+const RETRY_AFTER_DIGITS_MAX: usize = 6;
+/// Small, because an agent is to be small; larger bodies go through them in pieces.
+const BUFFER_BYTES: usize = 16 * 1024;
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+#[derive(Debug, Clone)]
+pub(crate) struct ClientSettings<'a> {
+    pub(crate) trust: &'a Trust,
+    /// Plain http needs no certificates.
+    pub(crate) https: bool,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) answer_bytes_max: u64,
+}
+
+pub(crate) struct Client {
+    agent: ureq::Agent,
+    timeout: Duration,
+    answer_bytes_max: u64,
+}
+
+/// Any HTTP answer, whatever its status.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Why there is no answer, in words.
+#[derive(Debug)]
+pub(crate) struct NoAnswer(pub(crate) String);
+
+impl Client {
+    /// Fails where the certificates to trust cannot be read.
+    pub(crate) fn new(settings: &ClientSettings<'_>) -> Result<Self, String> {
+        let (roots, anyone) = match settings.trust {
+            _ if !settings.https => (Vec::new(), false),
+            Trust::Anyone => (Vec::new(), true),
+            Trust::HostStore => (tls::host_store()?, false),
+            Trust::File(path) => (tls::certificates(path)?, false),
+        };
+        let roots: Vec<_> =
+            roots.iter().map(|cert| Certificate::from_der(cert).to_owned()).collect();
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .unversioned_rustls_crypto_provider(tls::provider())
+            .root_certs(RootCerts::new_with_certs(&roots))
+            .disable_verification(anyone)
+            .build();
+        let config = ureq::Agent::config_builder()
+            .tls_config(tls)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .user_agent(concat!("tasseograph/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(settings.connect_timeout))
+            .timeout_global(Some(settings.timeout))
+            .input_buffer_size(BUFFER_BYTES)
+            .output_buffer_size(BUFFER_BYTES)
+            .max_response_header_size(HEAD_BYTES_MAX)
+            .build();
+        Ok(Self {
+            agent: config.into(),
+            timeout: settings.timeout,
+            answer_bytes_max: settings.answer_bytes_max,
+        })
+    }
+
+    pub(crate) fn post(
+        &self,
+        url: &str,
+        bearer: Option<&Secret>,
+        body: &[u8],
+    ) -> Result<Answer, NoAnswer> {
+        let mut request = self.agent.post(url).header("Content-Type", "application/json");
+        if let Some(secret) = bearer {
+            request = request.header("Authorization", format!("Bearer {}", secret.expose()));
+        }
+        let mut response = request.send(body).map_err(|error| self.no_answer(error))?;
+        let retry_after = response.headers().get("retry-after").and_then(|value| {
+            let text = value.to_str().ok()?.trim();
+            let seconds = (text.len() <= RETRY_AFTER_DIGITS_MAX).then(|| text.parse().ok())??;
+            Some(Duration::from_secs(seconds))
+        });
+        let status = response.status().as_u16();
+        let body = response.body_mut().with_config().limit(self.answer_bytes_max).read_to_vec();
+        Ok(Answer { status, retry_after, body: body.map_err(|error| self.no_answer(error))? })
+    }
+
+    fn no_answer(&self, error: ureq::Error) -> NoAnswer {
+        NoAnswer(match error {
+            ureq::Error::Timeout(ureq::Timeout::Connect) => "no connection in time".to_owned(),
+            ureq::Error::Timeout(_) => format!("no answer within {}", format_span(self.timeout)),
+            ureq::Error::HostNotFound => "the host name is not known".to_owned(),
+            ureq::Error::BodyExceedsLimit(limit) => {
+                format!("the answer is larger than {limit} bytes")
+            }
+            ureq::Error::Rustls(error) => tls_failure(&error),
+            ureq::Error::Io(error) => match inner_tls(&error) {
+                Some(error) => tls_failure(error),
+                None => super::files::cause(&error),
+            },
+            other => other.to_string(),
+        })
+    }
+}
+
+fn inner_tls(error: &std::io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// rustls's words for the usual mistakes are for its own developers.
+fn tls_failure(error: &rustls::Error) -> String {
+    use rustls::CertificateError as Cert;
+    let rustls::Error::InvalidCertificate(why) = error else { return format!("TLS: {error}") };
+    let hint = match why {
+        Cert::UnknownIssuer => {
+            "its issuer is not trusted; name the issuer's certificate with tls_ca_file"
+        }
+        Cert::Expired | Cert::ExpiredContext { .. } => "it has expired",
+        Cert::NotValidYet | Cert::NotValidYetContext { .. } => "it is not valid yet",
+        Cert::NotValidForName | Cert::NotValidForNameContext { .. } => {
+            "it does not name this host; its subjectAltName must"
+        }
+        Cert::Other(_) => "it is a certificate authority's own (CA:TRUE); make one with CA:FALSE",
+        _ => return format!("the server's certificate is refused: {why}"),
+    };
+    format!("the server's certificate is refused: {hint}")
+}

@@ -1,0 +1,100 @@
+//! Where log lines go: stderr, in the form that its reader expects.
+
+use std::io::Write;
+
+use log::Level;
+
+use super::env::Environment;
+
+/// Under journald a line carries its priority as `<4>` and no time, which the journal has; elsewhere
+/// time and level come first. `TASSEOGRAPH_LOG` takes env_logger's filters: `debug`, `warn`...
+pub(crate) fn init(environment: &Environment) {
+    let filter = environment.get("TASSEOGRAPH_LOG").unwrap_or_else(|| "info".to_owned());
+    let journal = environment.get("JOURNAL_STREAM").is_some();
+    let mut builder = env_logger::Builder::new();
+    // Libraries speak up only when asked: their words are for their developers.
+    builder.filter_level(log::LevelFilter::Off).parse_filters(&ours(&filter));
+    builder.format(move |out, record| {
+        let text = crate::kernel::escape_controls(&record.args().to_string());
+        if journal {
+            writeln!(out, "<{}>{text}", priority(record.level()))
+        } else {
+            let time = super::clock::wall();
+            writeln!(out, "{time} {:<5} {text}", record.level().as_str().to_lowercase())
+        }
+    });
+    builder.init();
+}
+
+/// A bare level means our own lines; a filter with a module in it is taken as it is.
+fn ours(filter: &str) -> String {
+    if filter.contains('=') { filter.to_owned() } else { format!("tasseograph={filter}") }
+}
+
+/// `sd-daemon.h`'s priorities.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+/// A line that strangers can cause: said at most once a minute, with a count of those unsaid.
+#[derive(Default)]
+pub(crate) struct Limited {
+    state: std::sync::Mutex<(Option<crate::time::Mono>, u64)>,
+}
+
+/// How many lines were left unsaid; displays as nothing, or ` (and 7 more since the last)`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unsaid(u64);
+
+const LIMITED_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);
+
+impl Limited {
+    /// Whether the line may be said now.
+    pub(crate) fn allow(&self, now: crate::time::Mono) -> Option<Unsaid> {
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match state.0 {
+            Some(last) if now < last.plus(LIMITED_INTERVAL) => {
+                state.1 += 1;
+                None
+            }
+            _ => {
+                state.0 = Some(now);
+                Some(Unsaid(std::mem::take(&mut state.1)))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Unsaid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            count => write!(f, " (and {count} more since the last such line)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Mono;
+    use std::time::Duration;
+
+    #[test]
+    fn a_flood_is_one_line_a_minute_with_a_count() {
+        let limited = Limited::default();
+        let at = |seconds| limited.allow(Mono(Duration::from_secs(seconds)));
+        assert_eq!(at(0), Some(Unsaid(0)));
+        for _ in 0..1000 {
+            assert_eq!(at(59), None);
+        }
+        assert_eq!(at(60), Some(Unsaid(1000)));
+        assert_eq!(Unsaid(7).to_string(), " (and 7 more since the last such line)");
+        assert_eq!(Unsaid(0).to_string(), "");
+    }
+}

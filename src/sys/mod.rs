@@ -1,0 +1,16 @@
+//! What talks to the system: clock, kernel log device, files, environment, TLS, HTTP, systemd, log.
+//!
+//! Decides nothing beyond what each call needs; never names a room that composes.
+
+pub(crate) mod clock;
+pub(crate) mod env;
+pub(crate) mod files;
+pub(crate) mod host;
+pub(crate) mod http;
+pub(crate) mod kmsg;
+pub(crate) mod log;
+pub(crate) mod notify;
+pub(crate) mod out;
+pub(crate) mod probe;
+pub(crate) mod random;
+pub(crate) mod tls;

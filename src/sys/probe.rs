@@ -1,0 +1,24 @@
+//! The world as the configuration's checks see it.
+
+use std::path::Path;
+
+use super::env::Environment;
+use super::{files, tls};
+use crate::config::Probe;
+
+pub(crate) fn with_probe<T>(environment: &Environment, run: impl FnOnce(&Probe<'_>) -> T) -> T {
+    run(&Probe {
+        environment: &|name| environment.get(name),
+        secret: &|name| environment.secret(name),
+        ca_file: &|path| tls::certificates(path).map(drop),
+        key_pair: &key_pair,
+        writable: &files::writable,
+    })
+}
+
+fn key_pair(cert: &Path, key: &Path) -> [Result<(), String>; 2] {
+    match tls::server_config(cert, key) {
+        Ok(_) => [Ok(()), Ok(())],
+        Err(error) => [error.cert, error.key],
+    }
+}

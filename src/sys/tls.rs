@@ -1,0 +1,101 @@
+//! TLS material: the one crypto provider, certificates and keys read from files, whom to trust.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::files;
+
+/// A chain of certificates takes a few kilobytes; a whole host store some hundred.
+const PEM_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// ring, named explicitly: no default provider can be picked by accident.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider())))
+}
+
+/// What is wrong with a server's certificate, with its key.
+pub(crate) struct KeyPairError {
+    pub(crate) cert: Result<(), String>,
+    pub(crate) key: Result<(), String>,
+}
+
+/// The server's side: TLS 1.2 and 1.3, stateless resumption.
+pub(crate) fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, KeyPairError> {
+    let (certs, private) = match (certificates(cert), private_key(key)) {
+        (Ok(certs), Ok(private)) => (certs, private),
+        (cert, key) => return Err(KeyPairError { cert: cert.map(drop), key: key.map(drop) }),
+    };
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("ring serves TLS 1.2 and 1.3")
+        .with_no_client_auth()
+        .with_single_cert(certs, private)
+        .map_err(|error| mismatch(cert, key, &error))?;
+    config.ticketer = rustls::crypto::ring::Ticketer::new()
+        .map_err(|error| KeyPairError { cert: Err(error.to_string()), key: Ok(()) })?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn mismatch(cert: &Path, key: &Path, error: &rustls::Error) -> KeyPairError {
+    let (cert_shown, key_shown) = (files::quoted(cert), files::quoted(key));
+    match error {
+        rustls::Error::InconsistentKeys(_) => KeyPairError {
+            cert: Ok(()),
+            key: Err(format!(
+                "the key in {key_shown} does not belong to the certificate in {cert_shown}"
+            )),
+        },
+        rustls::Error::InvalidCertificate(_) => KeyPairError {
+            cert: Err(format!("the certificate in {cert_shown} cannot be used: {error}")),
+            key: Ok(()),
+        },
+        _ => KeyPairError {
+            cert: Ok(()),
+            key: Err(format!("the key in {key_shown} cannot be used: {error}")),
+        },
+    }
+}
+
+/// Every certificate of a PEM file; at least one.
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = files::read(path, PEM_BYTES_MAX)?;
+    let shown = files::quoted(path);
+    let certs: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("{shown} is not a PEM file: {error}"))?;
+    if certs.is_empty() {
+        return Err(format!("{shown} holds no certificate (\"-----BEGIN CERTIFICATE-----\")"));
+    }
+    Ok(certs)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let pem = files::read(path, PEM_BYTES_MAX)?;
+    let shown = files::quoted(path);
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
+        pem::Error::NoItemsFound => {
+            format!("{shown} holds no unencrypted private key (\"-----BEGIN PRIVATE KEY-----\")")
+        }
+        error => format!("{shown} is not a PEM file: {error}"),
+    })
+}
+
+/// The host's own certificate store; `SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured.
+pub(crate) fn host_store() -> Result<Vec<CertificateDer<'static>>, String> {
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
+        return Err(format!(
+            "this host has no certificate store{why}; install its ca-certificates package, set \
+             SSL_CERT_FILE, or name a PEM file with tls_ca_file"
+        ));
+    }
+    Ok(found.certs)
+}
