@@ -12,7 +12,7 @@ use crate::config::{self, AgentConfig};
 use crate::exit::Exit;
 use crate::kernel::{BootId, Cursor, Seq};
 use crate::sys::env::Environment;
-use crate::sys::http::{Client, ClientSettings};
+use crate::sys::http::{Client, ClientSettings, Deadline};
 use crate::sys::kmsg::{Kmsg, OpenError, Reading};
 use crate::sys::notify::Notifier;
 use crate::sys::{clock, files, host, out, probe, random};
@@ -22,7 +22,7 @@ use outbox::{Moved, Offer, Outbox};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A collector that is busy writing may take a while; a dead one must not hold us for ever.
-const POST_TIMEOUT: Duration = Duration::from_secs(60);
+const POST_TIMEOUT: Duration = Duration::from_secs(30);
 const REPLY_BYTES_MAX: u64 = 64 * 1024;
 const RETRY_BASE: Duration = Duration::from_secs(1);
 /// A state file is one line.
@@ -43,6 +43,8 @@ struct Agent {
     notifier: Notifier,
     /// What the log said last: said once a change.
     healthy: Option<bool>,
+    /// What the state file says.
+    saved: Option<Seq>,
 }
 
 /// Why a poll did not end well.
@@ -109,11 +111,12 @@ impl Agent {
         })?;
         let boot = if kmsg.is_device() { host::boot_id() } else { kmsg.boot_of_file() };
         let cursor = resume(&config.state_file, boot.map_err(failed)?);
+        let saved = cursor.next;
         let settings = ClientSettings {
             trust: &config.trust,
             https: true,
             connect_timeout: CONNECT_TIMEOUT,
-            timeout: POST_TIMEOUT,
+            deadline: Deadline::Phase(POST_TIMEOUT),
             answer_bytes_max: REPLY_BYTES_MAX,
         };
         let client = Client::new(&settings).map_err(|reason| (Exit::Config, reason))?;
@@ -131,6 +134,7 @@ impl Agent {
             held: None,
             notifier,
             healthy: None,
+            saved,
             config,
         })
     }
@@ -139,7 +143,7 @@ impl Agent {
         match self.poll() {
             Ok(sent) => {
                 log::info!(
-                    "sent {} records in {} posts, {} were lost; the next is {}",
+                    "records sent: {}, posts: {}, records lost: {}; the next is {}",
                     sent.records,
                     sent.posts,
                     sent.lost,
@@ -347,13 +351,13 @@ impl Agent {
     fn adopt(&mut self, reply: &Reply) -> Result<Moved, PollError> {
         let batch = self.outbox.batch();
         let (end, last_usec) = (batch.range.to, batch.last_usec);
-        let before = self.outbox.cursor().next;
         let moved = self.outbox.acknowledge(reply.next_seq.unwrap_or(end));
         // A poll without news writes nothing.
-        if self.outbox.cursor().next != before {
+        if self.outbox.cursor().next != self.saved {
             let last = self.boot_time(last_usec).plus(Duration::from_micros(last_usec));
             let state = self.outbox.cursor().encode(last.min(self.read_at));
             files::replace(&self.config.state_file, state.as_bytes())?;
+            self.saved = self.outbox.cursor().next;
         }
         Ok(moved)
     }
@@ -366,6 +370,9 @@ impl Agent {
 
 fn own_name() -> Result<HostName, String> {
     let name = host::name();
+    if name.is_empty() {
+        return Err("the kernel does not tell its host name; set hostname".to_owned());
+    }
     HostName::parse(&name).ok_or_else(|| {
         format!(
             "the kernel's host name \"{name}\" cannot be used; {}; set hostname",

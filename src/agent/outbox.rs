@@ -50,9 +50,6 @@ pub(super) enum Moved {
     Back,
 }
 
-/// A batch is not halved below this: the longest record, every byte of it escaped, fits.
-const BATCH_BYTES_MIN: usize = 64 * 1024;
-
 impl Outbox {
     pub(super) fn new(cursor: Cursor, bytes_max: usize) -> Self {
         let batch = Batch::after(&cursor);
@@ -112,13 +109,12 @@ impl Outbox {
         if back { Moved::Back } else { Moved::On }
     }
 
-    /// A post was too large: the next one is half as large. `false` when it cannot be smaller.
+    /// A post was too large: the next one is half as large. `false` when it holds one record.
     pub(super) fn shrink(&mut self) -> bool {
-        let smaller = self.bytes_max / 2;
-        if smaller < BATCH_BYTES_MIN || self.is_empty() {
+        if self.batch.lines.len() < 2 {
             return false;
         }
-        self.bytes_max = smaller;
+        self.bytes_max = self.bytes / 2;
         self.clear();
         true
     }
@@ -160,8 +156,15 @@ mod tests {
     }
 
     fn offer_all(outbox: &mut Outbox, seqs: impl IntoIterator<Item = u64>) -> Vec<u64> {
-        let taken = |seq: &u64| outbox.offer(line(*seq)).unwrap() == Offer::Taken;
-        seqs.into_iter().filter(taken).collect()
+        let mut taken = Vec::new();
+        for seq in seqs {
+            match outbox.offer(line(seq)).unwrap() {
+                Offer::Taken => taken.push(seq),
+                Offer::Old => {}
+                Offer::Full(_) => break,
+            }
+        }
+        taken
     }
 
     fn range(from: u64, to: u64) -> SeqRange {
@@ -242,21 +245,23 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_size_is_halved_and_nothing_is_skipped() {
+    fn a_refused_size_is_halved_down_to_one_record_and_nothing_is_skipped() {
         let mut outbox = outbox(Some(0), 256 * 1024);
-        offer_all(&mut outbox, 0..10);
-        assert!(outbox.shrink());
-        assert_eq!((outbox.bytes_max, outbox.expected()), (128 * 1024, Some(Seq(0))));
         assert!(!outbox.shrink(), "an empty batch cannot be smaller");
-        offer_all(&mut outbox, 0..10);
-        assert!(outbox.shrink());
-        offer_all(&mut outbox, 0..10);
-        assert!(!outbox.shrink(), "one record may need this much");
+        let mut taken = 1000;
+        while taken > 1 {
+            let before = offer_all(&mut outbox, 0..1000).len();
+            assert!(before < taken || taken == 1000);
+            taken = before;
+            assert_eq!(outbox.shrink(), taken > 1, "{taken}");
+            assert!(taken == 1 || outbox.expected() == Some(Seq(0)));
+        }
+        assert_eq!(outbox.batch().range, range(0, 1));
     }
 
     #[test]
     fn one_record_always_fits() {
-        let mut outbox = outbox(None, BATCH_BYTES_MIN);
+        let mut outbox = outbox(None, 64 * 1024);
         let long = format!("6,1,1,-;{}\n", "\\".repeat(8000));
         assert_eq!(outbox.offer(long), Ok(Offer::Taken));
         assert!(outbox.offer("no record".into()).is_err());

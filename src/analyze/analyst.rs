@@ -10,7 +10,7 @@ use crate::analysis::{PROMPT_VERSION, Prompt, Verdict, judge};
 use crate::config::{CollectorConfig, Endpoint, EndpointKind, Secret};
 use crate::kernel::Record;
 use crate::llm::{Chain, Failure, Format, Turn, read_answer, request_body};
-use crate::sys::http::{Client, ClientSettings};
+use crate::sys::http::{Client, ClientSettings, Deadline};
 use crate::sys::{clock, random};
 
 /// An answer of a chat completion is a few kilobytes.
@@ -157,7 +157,7 @@ fn ready(endpoint: &Endpoint) -> Result<Ready, String> {
                 trust: &http.trust,
                 https: http.https,
                 connect_timeout: http.connect_timeout,
-                timeout: http.timeout,
+                deadline: Deadline::Call(http.timeout),
                 answer_bytes_max: ANSWER_BYTES_MAX,
             })?,
             url: http.url.clone(),

@@ -33,8 +33,10 @@ pub(crate) fn run(input: &Input, analyst: &Analyst) -> Exit {
         Ok(analysis) => {
             out::print(&heading(&name, &log));
             let verdict = &analysis.verdict;
-            out::print(&format!("{}\n", render_findings(&verdict.issues)));
             let count = verdict.issues.len();
+            if count > 0 {
+                out::print(&format!("{}\n", render_findings(&verdict.issues)));
+            }
             let findings = if count == 1 { "finding" } else { "findings" };
             let (status, provider, model) =
                 (verdict.status.name(), &analysis.provider, &analysis.model);

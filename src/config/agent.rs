@@ -101,7 +101,10 @@ fn trust(file: &mut Section, probe: &Probe<'_>) -> Trust {
             file.check("tls_ca_file", (probe.ca_file)(&path));
             Trust::File(path)
         }
-        (false, None) => Trust::HostStore,
+        (false, None) => {
+            file.check("tls_ca_file", (probe.host_store)());
+            Trust::HostStore
+        }
     }
 }
 

@@ -217,6 +217,9 @@ fn http_settings(
         }
     };
     let url = url?;
+    if url.https && trust == Trust::HostStore {
+        entry.check("tls_ca_file", (probe.host_store)());
+    }
     if !url.https && !url.is_loopback() && !allow_http {
         let what = "it sends kernel logs and the key unencrypted; use https, or say \
                     \"allow_http: true\" for a network that you trust";

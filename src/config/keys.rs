@@ -49,3 +49,35 @@ pub(crate) const ENDPOINT_KEYS: &[Key] = &[
     key("tls_ca_file", NONE),
     key("allow_http", "false"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const README: &str = include_str!("../../README.md");
+
+    /// Name and default of each row of the table under a heading, as README.md gives them.
+    fn documented(heading: &str) -> Vec<(&'static str, &'static str)> {
+        let section = README.split(&format!("\n### {heading}")).nth(1);
+        let section = section.unwrap_or_else(|| panic!("README.md has no heading {heading}"));
+        let section = section.split("\n#").next().unwrap();
+        let row = |line: &'static str| {
+            let mut cells = line.strip_prefix("| `")?.split('|');
+            let name = cells.next()?.trim().trim_matches('`');
+            Some((name, cells.next()?.trim().trim_matches('`')))
+        };
+        section.lines().filter_map(row).collect()
+    }
+
+    #[test]
+    fn the_readme_has_every_key_and_its_default() {
+        for (heading, keys) in [
+            ("Agent: ", AGENT_KEYS),
+            ("Collector: ", COLLECTOR_KEYS),
+            ("Endpoint: ", ENDPOINT_KEYS),
+        ] {
+            let expected: Vec<_> = keys.iter().map(|key| (key.name, key.default)).collect();
+            assert_eq!(documented(heading), expected, "{heading}");
+        }
+    }
+}

@@ -67,6 +67,8 @@ pub(crate) struct Probe<'a> {
     pub(crate) secret: &'a dyn Fn(&str) -> Result<Option<String>, String>,
     /// Whether a file of certificates to trust can be used.
     pub(crate) ca_file: &'a dyn Fn(&Path) -> Result<(), String>,
+    /// Whether this host has certificates to trust.
+    pub(crate) host_store: &'a dyn Fn() -> Result<(), String>,
     /// Whether a certificate and its key can be used: problems of the first, of the second.
     pub(crate) key_pair: &'a dyn Fn(&Path, &Path) -> [Checked; 2],
     /// Whether a file can be made in the folder of this path.
@@ -103,6 +105,7 @@ mod tests {
             environment: &find,
             secret: &|name| Ok(find(name)),
             ca_file: &|_| Ok(()),
+            host_store: &|| Ok(()),
             key_pair: &|_, _| [Ok(()), Ok(())],
             writable: &|_| Ok(()),
         })

@@ -17,8 +17,10 @@ const HEAD_LIMIT: Duration = Duration::from_secs(10);
 const BODY_LIMIT: Duration = Duration::from_secs(30);
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
 /// After a refusal: what the client has sent is read, or the reset would eat our answer.
-const DRAIN_LIMIT: Duration = Duration::from_secs(1);
-const DRAIN_BYTES_MAX: usize = 64 * 1024;
+const STRANGER_DRAIN: Drain = Drain { limit: Duration::from_secs(1), bytes_max: 64 * 1024 };
+/// Who has the key is an agent in the middle of a body that is too large: it has to hear so. The
+/// bytes are those of the largest payload that can be configured.
+const AGENT_DRAIN: Drain = Drain { limit: Duration::from_secs(10), bytes_max: 17 * 1024 * 1024 };
 const READ_BYTES: usize = 4 * 1024;
 const BODY_READ_BYTES: usize = 32 * 1024;
 
@@ -29,6 +31,14 @@ struct Connection<'a> {
     stream: DeadlineStream,
     /// Read and not yet used.
     pending: Vec<u8>,
+    drain: Drain,
+}
+
+/// How much is read from a client before the connection is closed.
+#[derive(Clone, Copy)]
+struct Drain {
+    limit: Duration,
+    bytes_max: usize,
 }
 
 /// What a request came to.
@@ -53,7 +63,8 @@ fn try_serve(gate: &Gate, tcp: TcpStream, peer: IpAddr) -> io::Result<()> {
     let tls = ServerConnection::new(Arc::clone(&gate.tls)).map_err(io::Error::other)?;
     let mut stream = DeadlineStream::new(tcp);
     stream.within(HANDSHAKE_LIMIT);
-    let mut connection = Connection { gate, peer, tls, stream, pending: Vec::new() };
+    let mut connection =
+        Connection { gate, peer, tls, stream, pending: Vec::new(), drain: STRANGER_DRAIN };
     while connection.tls.is_handshaking() {
         let (read, written) = connection.tls.complete_io(&mut connection.stream)?;
         if read + written == 0 {
@@ -108,12 +119,15 @@ impl Connection<'_> {
     }
 
     /// Limits first, then whoever knows what requests mean.
-    fn admit(&self, head: &Head) -> Result<(), Answer> {
+    fn admit(&mut self, head: &Head) -> Result<(), Answer> {
+        let admitted = (self.gate.admit)(head, self.peer);
+        let known = admitted.is_ok() && head.authorization.is_some();
+        self.drain = if known { AGENT_DRAIN } else { STRANGER_DRAIN };
         let limit = self.gate.body_bytes_max;
         if head.content_length > limit as u64 {
             return Err(Answer::error(413, &format!("the body is larger than {limit} bytes")));
         }
-        (self.gate.admit)(head, self.peer)
+        admitted
     }
 
     /// `None`: the client has nothing to ask.
@@ -196,12 +210,12 @@ impl Connection<'_> {
     }
 
     fn close(&mut self) -> io::Result<()> {
-        self.stream.within(DRAIN_LIMIT);
+        self.stream.within(self.drain.limit);
         self.tls.send_close_notify();
         self.tls.complete_io(&mut self.stream)?;
         let mut buffer = [0; READ_BYTES];
         let mut drained = 0;
-        while drained < DRAIN_BYTES_MAX {
+        while drained < self.drain.bytes_max {
             // Straight from the socket: nobody wants to know what it says.
             match self.stream.read(&mut buffer) {
                 Ok(0) | Err(_) => break,

@@ -10,7 +10,7 @@
 //!             10 s        15 s    10 s             30 s      30 s           10 s    │
 //!                          ▲                                        keep alive      │
 //!                          └────────────────────────────────────────────────────────┘
-//!  any refusal or time-out: answer if possible, close_notify, drain at most 64 KiB for 1 s, close
+//!  any refusal or time-out: answer if possible, close_notify, drain for a while, close
 //! ```
 
 mod budget;

@@ -115,6 +115,3 @@ impl Store {
         Ok(self.lock().query_row("SELECT 1", [], |_| Ok(()))?)
     }
 }
-
-#[cfg(test)]
-mod tests;

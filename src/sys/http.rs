@@ -24,8 +24,18 @@ pub(crate) struct ClientSettings<'a> {
     /// Plain http needs no certificates.
     pub(crate) https: bool,
     pub(crate) connect_timeout: Duration,
-    pub(crate) timeout: Duration,
+    pub(crate) deadline: Deadline,
     pub(crate) answer_bytes_max: u64,
+}
+
+/// What has to be over in time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Deadline {
+    /// The whole call, name resolution too. ureq starts a thread for the name, each time.
+    Call(Duration),
+    /// Each of sending, waiting and reading. Names are resolved in the caller's thread under the
+    /// system's own limits, which halves the CPU of an agent's idle poll.
+    Phase(Duration),
 }
 
 pub(crate) struct Client {
@@ -63,6 +73,10 @@ impl Client {
             .root_certs(RootCerts::new_with_certs(&roots))
             .disable_verification(anyone)
             .build();
+        let (call, phase) = match settings.deadline {
+            Deadline::Call(limit) => (Some(limit), None),
+            Deadline::Phase(limit) => (None, Some(limit)),
+        };
         let config = ureq::Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false)
@@ -71,14 +85,18 @@ impl Client {
             .proxy(None)
             .user_agent(concat!("tasseograph/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(settings.connect_timeout))
-            .timeout_global(Some(settings.timeout))
+            .timeout_global(call)
+            .timeout_send_request(phase)
+            .timeout_send_body(phase)
+            .timeout_recv_response(phase)
+            .timeout_recv_body(phase)
             .input_buffer_size(BUFFER_BYTES)
             .output_buffer_size(BUFFER_BYTES)
             .max_response_header_size(HEAD_BYTES_MAX)
             .build();
         Ok(Self {
             agent: config.into(),
-            timeout: settings.timeout,
+            timeout: call.or(phase).unwrap_or_default(),
             answer_bytes_max: settings.answer_bytes_max,
         })
     }
@@ -140,7 +158,10 @@ fn tls_failure(error: &rustls::Error) -> String {
             "it does not name this host; its subjectAltName must"
         }
         Cert::Other(_) => "it is a certificate authority's own (CA:TRUE); make one with CA:FALSE",
-        _ => return format!("the server's certificate is refused: {why}"),
+        _ => {
+            "it is not signed by the trusted certificate of that name; if it was made anew, copy it \
+             to tls_ca_file"
+        }
     };
     format!("the server's certificate is refused: {hint}")
 }

@@ -11,6 +11,7 @@ pub(crate) fn with_probe<T>(environment: &Environment, run: impl FnOnce(&Probe<'
         environment: &|name| environment.get(name),
         secret: &|name| environment.secret(name),
         ca_file: &|path| tls::certificates(path).map(drop),
+        host_store: &|| tls::host_store().map(drop),
         key_pair: &key_pair,
         writable: &files::writable,
     })

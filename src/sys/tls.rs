@@ -91,7 +91,9 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
 pub(crate) fn host_store() -> Result<Vec<CertificateDer<'static>>, String> {
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() {
-        let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
+        let first = found.errors.first().map(ToString::to_string).unwrap_or_default();
+        let why = first.split(" (os error").next().filter(|why| !why.is_empty());
+        let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
         return Err(format!(
             "this host has no certificate store{why}; install its ca-certificates package, set \
              SSL_CERT_FILE, or name a PEM file with tls_ca_file"

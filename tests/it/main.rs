@@ -1,1 +1,18 @@
-fn main() {}
+//! Black-box tests: real processes, real TLS on loopback, real SQLite, the real kernel log where it
+//! can be opened. One binary, so that it links once.
+//!
+//! No sleep stands for synchronisation: what is waited for is asked for, up to a limit.
+
+#![expect(clippy::disallowed_methods, reason = "tests drive processes from outside")]
+
+mod agent;
+mod chain;
+mod cli;
+mod config;
+mod gate;
+mod house;
+mod ingest;
+mod kmsg;
+mod readme;
+mod real_model;
+mod support;

@@ -1,0 +1,135 @@
+//! The gate over real TLS: bad requests are answered or closed, and honest clients are served.
+
+use std::io::{Read, Write};
+
+use super::support::client::{connect, is_served, post, read_answer, request, say};
+use super::support::scripted::silent;
+use super::support::{Collector, KEY};
+
+fn head(lines: &[&str]) -> Vec<u8> {
+    let mut text = format!("POST /ingest HTTP/1.1\r\nAuthorization: Bearer {KEY}\r\n");
+    for line in lines {
+        text.push_str(line);
+        text.push_str("\r\n");
+    }
+    text.push_str("\r\n");
+    text.into_bytes()
+}
+
+#[test]
+fn requests_that_kill_tiny_http_alone_are_answered() {
+    let mut collector = Collector::start();
+    let port = collector.port;
+    let long = format!("X-Long: {}", "a".repeat(20_000));
+    let many: Vec<String> = (0..100).map(|number| format!("X-{number}: a")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for (lines, expected) in [
+        (&["Content-Length: 1000000000000000"][..], 413),
+        (&["Content-Length: 18446744073709551615"], 413),
+        (&["Content-Length: 18446744073709551616"], 413),
+        (&["Content-Length: abc"], 400),
+        (&["Content-Length: 5", "Content-Length: 6"], 400),
+        (&["Transfer-Encoding: chunked"], 411),
+        (&["Content-Length: 5", "Transfer-Encoding: chunked"], 411),
+        (&[], 411),
+        (&["Upgrade: h2c", "Content-Length: 0"], 400),
+        (&["Expect: much", "Content-Length: 0"], 417),
+        (&["Content-Length: 2", "Content-Encoding: gzip"], 415),
+        (&[&long], 431),
+        (&many, 431),
+        (&["Content-Length: 0", "X-Tasseograph-Gate: forged"], 400),
+    ] {
+        let mut bytes = head(lines);
+        bytes.extend_from_slice(b"xxxxx");
+        assert_eq!(say(port, &bytes).status, expected, "{lines:?}");
+        assert!(is_served(port), "{lines:?}");
+    }
+    let deep = format!("{{\"hostname\":\"h\",\"x\":{}", "[".repeat(100_000));
+    assert_eq!(post(port, &deep).status, 400);
+    assert!(collector.process.is_alive());
+    assert_eq!(collector.one("SELECT COUNT(*) FROM deltas"), "0");
+}
+
+#[test]
+fn a_truncated_body_is_never_taken_for_a_whole_one() {
+    let collector = Collector::start();
+    let mut stream = connect(collector.port);
+    let body = r#"{"hostname":"h","lines":["one"]}"#;
+    let length = format!("Content-Length: {}", body.len() + 10);
+    stream.write_all(&head(&[&length])).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    stream.conn.send_close_notify();
+    stream.flush().unwrap();
+    let mut rest = Vec::new();
+    drop(stream.read_to_end(&mut rest));
+    assert!(!String::from_utf8_lossy(&rest).contains(" 200 "), "{rest:?}");
+    assert_eq!(collector.one("SELECT COUNT(*) FROM deltas"), "0");
+    assert!(is_served(collector.port));
+}
+
+#[test]
+fn connections_that_say_nothing_stop_nobody() {
+    let mut collector = Collector::start();
+    let strangers: Vec<_> = (0..100).map(|_| silent(collector.port)).collect();
+    let mut garbage = silent(collector.port);
+    garbage.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut handshaken: Vec<_> = (0..20).map(|_| connect(collector.port)).collect();
+    for stream in &mut handshaken {
+        stream.write_all(b"POST /ingest HT").unwrap();
+        stream.flush().unwrap();
+    }
+    for _ in 0..5 {
+        assert!(is_served(collector.port));
+    }
+    assert_eq!(post(collector.port, r#"{"hostname":"h","lines":["one"]}"#).status, 200);
+    drop((strangers, handshaken));
+    assert!(collector.process.is_alive());
+}
+
+#[test]
+fn a_connection_is_kept_alive_and_requests_may_follow_each_other() {
+    let collector = Collector::start();
+    let mut stream = connect(collector.port);
+    let body = r#"{"hostname":"h","lines":["one"]}"#;
+    let length = format!("Content-Length: {}", body.len());
+    let mut bytes = head(&[&length]);
+    bytes.extend_from_slice(body.as_bytes());
+    let three = [bytes.clone(), bytes.clone(), bytes.clone()].concat();
+    stream.write_all(&three).unwrap();
+    for _ in 0..3 {
+        let answer = read_answer(&mut stream);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert!(answer.head.contains("Connection: keep-alive"), "{}", answer.head);
+    }
+    let mut closing = head(&[&length, "Connection: close"]);
+    closing.extend_from_slice(body.as_bytes());
+    stream.write_all(&closing).unwrap();
+    assert!(read_answer(&mut stream).head.contains("Connection: close"));
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0, "closed");
+    assert_eq!(collector.one("SELECT COUNT(*) FROM deltas"), "4");
+}
+
+#[test]
+fn a_client_that_waits_for_100_gets_it() {
+    let collector = Collector::start();
+    let mut stream = connect(collector.port);
+    let body = r#"{"hostname":"h","lines":["one"]}"#;
+    let length = format!("Content-Length: {}", body.len());
+    stream.write_all(&head(&[&length, "Expect: 100-continue"])).unwrap();
+    assert_eq!(read_answer(&mut stream).status, 100);
+    stream.write_all(body.as_bytes()).unwrap();
+    assert_eq!(read_answer(&mut stream).status, 200);
+    // A refusal comes instead of it, before any body.
+    let refused = format!("POST /ingest HTTP/1.1\r\n{length}\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(say(collector.port, refused.as_bytes()).status, 401);
+}
+
+#[test]
+fn a_refused_body_does_not_eat_the_answer() {
+    let collector = Collector::start();
+    let body = vec![b'x'; 3 << 20];
+    for _ in 0..10 {
+        assert_eq!(request(collector.port, "POST", "/ingest", Some(KEY), &body).status, 413);
+    }
+    assert!(is_served(collector.port));
+}

@@ -1,0 +1,238 @@
+//! `POST /ingest` as the contract has it: both wire forms, every status, what lands in the database.
+
+use super::support::client::{post, request};
+use super::support::{Collector, KEY};
+
+const BOOT: &str = "422187ae-7ed4-4935-b73e-ea4262667985";
+
+fn records(range: std::ops::Range<u64>, lost: &str) -> String {
+    let lines: Vec<_> =
+        range.clone().map(|seq| format!("\"3,{seq},{},-;line {seq}\"", seq * 1000)).collect();
+    body(range, lost, &lines.join(","))
+}
+
+fn body(range: std::ops::Range<u64>, lost: &str, lines: &str) -> String {
+    let now = "2026-02-03T12:30:00.123456Z";
+    format!(
+        r#"{{"hostname":"web-1","timestamp":"{now}","boot_id":"{BOOT}","kernel":"6.1.0-18-amd64",
+            "boot_time":"2026-02-03T12:00:00Z","agent":"0.1.0","first_seq":{},"next_seq":{},
+            "lost":[{lost}],"lines":[{lines}]}}"#,
+        range.start, range.end
+    )
+}
+
+#[test]
+fn records_are_stored_once_and_the_cursor_rules() {
+    let collector = Collector::start();
+    for (range, lost, answer) in [
+        (5..8, "", r#"{"status":"stored","next_seq":8}"#),
+        (5..8, "", r#"{"status":"duplicate","next_seq":8}"#),
+        (6..10, "", r#"{"status":"stored","next_seq":10}"#),
+        (10..10, "", r#"{"status":"skipped","next_seq":10}"#),
+        (7..7, "", r#"{"status":"skipped","next_seq":10}"#),
+        (12..12, "", r#"{"status":"skipped","next_seq":10}"#),
+        (0..10, "", r#"{"status":"duplicate","next_seq":10}"#),
+    ] {
+        let given = post(collector.port, &records(range.clone(), lost));
+        assert_eq!((given.status, given.body.as_str()), (200, answer), "{range:?}");
+    }
+    let stored = collector.records("web-1");
+    let expected: Vec<_> =
+        (5..10).map(|seq| format!("3,{seq},{},-;line {seq}", seq * 1000)).collect();
+    assert_eq!(stored, expected);
+    assert_eq!(collector.one("SELECT cursor FROM hosts"), "10");
+    assert_eq!(collector.one("SELECT kernel FROM hosts"), "6.1.0-18-amd64");
+    assert_eq!(collector.one("SELECT COUNT(*) FROM gaps"), "0");
+    collector.wait_analysed();
+    assert_eq!(collector.one("SELECT COUNT(*) FROM results WHERE status = 'ok'"), "2");
+}
+
+#[test]
+fn gaps_are_counted_exactly_once() {
+    let collector = Collector::start();
+    let line = |seq: u64| format!("\"3,{seq},1,-;line\"");
+    let first = body(10..20, "[10,15],[16,19]", &format!("{},{}", line(15), line(19)));
+    assert_eq!(post(collector.port, &first).body, r#"{"status":"stored","next_seq":20}"#);
+    assert_eq!(post(collector.port, &first).body, r#"{"status":"duplicate","next_seq":20}"#);
+    // The agent says nothing of [20, 25) and leaves out 27.
+    let second = body(25..29, "", &format!("{},{},{}", line(25), line(26), line(28)));
+    assert_eq!(post(collector.port, &second).status, 200);
+    // Only losses: nothing to analyse, but a gap all the same.
+    assert_eq!(post(collector.port, &body(29..33, "[29,33]", "")).status, 200);
+    let gaps = collector
+        .rows("SELECT first_seq || '-' || next_seq || ' ' || reason FROM gaps ORDER BY first_seq");
+    let expected = [
+        "10-15 overrun",
+        "16-19 overrun",
+        "20-25 unexplained",
+        "27-28 unexplained",
+        "29-33 overrun",
+    ];
+    assert_eq!(gaps, expected);
+    assert_eq!(collector.one("SELECT records_lost FROM hosts"), "18");
+    assert_eq!(collector.one("SELECT COUNT(*) FROM deltas"), "2");
+}
+
+#[test]
+fn every_boot_and_every_host_has_a_cursor_of_its_own() {
+    let collector = Collector::start();
+    let first = records(0..3, "");
+    let rebooted = first.replace(BOOT, "00000000-7ed4-4935-b73e-ea4262667985");
+    let neighbour = first.replace("web-1", "web-2");
+    for body in [&first, &rebooted, &neighbour, &first] {
+        assert_eq!(post(collector.port, body).status, 200);
+    }
+    assert_eq!(collector.one("SELECT SUM(lines) FROM deltas"), "9");
+    assert_eq!(collector.one("SELECT COUNT(*) FROM cursors"), "3");
+}
+
+#[test]
+fn readable_lines_and_times() {
+    let collector = Collector::start();
+    let lines =
+        r#""3,1,60000000,-;EDAC MC0: 1 CE on DIMM0\n SUBSYSTEM=edac","12,2,60000001,-;a\\x0ab""#;
+    let fresh = |body: String| body.replace("2026-02-03T12:30:00.123456Z", &now_rfc3339());
+    assert_eq!(post(collector.port, &fresh(body(1..3, "", lines))).status, 200);
+    assert_eq!(
+        collector.one("SELECT raw_dmesg FROM deltas"),
+        "2026-02-03T12:01:00.000000Z kern.err EDAC MC0: 1 CE on DIMM0\n\
+         2026-02-03T12:01:00.000001Z user.warn a\\x0ab\n"
+    );
+    // More than 24 h behind: the collector's clock counts.
+    assert_eq!(post(collector.port, &body(3..4, "", "\"3,3,1,-;x\"")).status, 200);
+    let stored = "SELECT COUNT(*) FROM deltas WHERE timestamp = received_at";
+    assert_eq!(collector.one(stored), "1");
+    let form = "????-??-??T??:??:??.??????Z";
+    for column in ["timestamp", "received_at"] {
+        let sql = format!("SELECT COUNT(*) FROM deltas WHERE {column} GLOB '{form}'");
+        assert_eq!(collector.one(&sql), "2");
+    }
+}
+
+fn now_rfc3339() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = jiff::Timestamp::from_second(since.as_secs() as i64).unwrap();
+    now.to_string()
+}
+
+#[test]
+fn the_older_form_is_taken_and_analysed() {
+    let collector = Collector::start();
+    let text = r#"{"hostname":"old","timestamp":"2026-02-03T12:30:00.123456789+01:00","lines":[
+        "[Tue Feb  3 12:25:01 2026] EDAC MC0: 1 UE memory read error on DIMM_A1",
+        "[Tue Feb  3 12:25:02 2026] eth0: link up \u001b[31m"]}"#;
+    assert_eq!(post(collector.port, text).body, r#"{"status":"stored"}"#);
+    for empty in [r#"{"hostname":"old","lines":null}"#, r#"{"hostname":"old"}"#] {
+        let answer = post(collector.port, empty);
+        assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"status":"skipped"}"#));
+    }
+    collector.wait_analysed();
+    let finding = collector.one("SELECT severity || ' ' || category FROM findings");
+    assert_eq!(finding, "critical memory");
+    let readable = collector.one("SELECT raw_dmesg FROM deltas");
+    assert_eq!(readable.lines().count(), 2);
+    assert!(readable.ends_with("link up \\x1b[31m\n"), "{readable}");
+}
+
+#[test]
+fn every_status() {
+    let collector =
+        Collector::with("llm_endpoints: [{url: \"builtin:\"}]\nmax_payload_bytes: 4096\n");
+    let port = collector.port;
+    let good = records(0..1, "");
+    let large = format!("{{\"hostname\":\"{}\"}}", "x".repeat(4096));
+    let asked = |method, path, key: Option<&str>, body: &str| {
+        let answer = request(port, method, path, key, body.as_bytes());
+        let value: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        let says = value.get(if answer.status == 200 { "status" } else { "error" });
+        assert!(says.is_some_and(|says| says.is_string()), "{}", answer.body);
+        answer.status
+    };
+    for (method, path, key, body, expected) in [
+        ("POST", "/ingest", Some(KEY), good.as_str(), 200),
+        ("GET", "/health", None, "", 200),
+        ("POST", "/ingest", Some(KEY), "{", 400),
+        ("POST", "/ingest", Some(KEY), "", 400),
+        ("POST", "/ingest", Some(KEY), r#"{"hostname":"a b"}"#, 400),
+        ("POST", "/ingest", None, good.as_str(), 401),
+        ("POST", "/ingest", Some("wrong"), good.as_str(), 401),
+        ("POST", "/ingest", Some(&KEY[1..]), good.as_str(), 401),
+        ("POST", "/ingest", Some(&KEY[..KEY.len() - 1]), good.as_str(), 401),
+        ("POST", "/ingest", Some(""), good.as_str(), 401),
+        ("POST", "/ingest", Some(KEY), large.as_str(), 413),
+        ("GET", "/ingest", Some(KEY), "", 405),
+        ("POST", "/health", Some(KEY), "", 405),
+        ("GET", "/", None, "", 404),
+        ("GET", "/ingest/../health", Some(KEY), "", 404),
+        ("POST", "/ingest/", Some(KEY), good.as_str(), 404),
+    ] {
+        let shown: String = body.chars().take(40).collect();
+        assert_eq!(asked(method, path, key, body), expected, "{method} {path} {key:?} {shown}");
+    }
+    assert_eq!(collector.one("SELECT COUNT(*) FROM deltas"), "1");
+    let wrong_key = request(port, "POST", "/ingest", Some("wrong"), b"{}");
+    assert!(wrong_key.head.contains("WWW-Authenticate: Bearer"), "{}", wrong_key.head);
+    let log = collector.process.log();
+    assert_eq!(
+        log.matches("refused a wrong or missing key").count(),
+        1,
+        "one line a minute: {log}"
+    );
+}
+
+#[test]
+fn a_locked_database_is_a_503_and_never_a_false_200() {
+    let collector = Collector::start();
+    let operator = collector.db();
+    operator.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let answer = post(collector.port, &records(0..3, ""));
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert!(answer.head.contains("Retry-After: "), "{}", answer.head);
+    operator.execute_batch("COMMIT").unwrap();
+    let answer = post(collector.port, &records(0..3, ""));
+    assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"status":"stored","next_seq":3}"#));
+    assert_eq!(collector.records("web-1").len(), 3);
+}
+
+#[test]
+fn what_was_acknowledged_survives_sigkill() {
+    let mut collector = Collector::start();
+    for round in 0..10_u64 {
+        let answer = post(collector.port, &records(round * 3..round * 3 + 3, ""));
+        assert_eq!(answer.status, 200);
+        collector.restart();
+    }
+    assert_eq!(collector.records("web-1").len(), 30);
+    collector.wait_analysed();
+    assert_eq!(collector.one("SELECT COUNT(*) FROM results"), "10");
+    assert_eq!(collector.one("PRAGMA integrity_check"), "ok");
+}
+
+#[test]
+fn the_database_is_this_users_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let collector = Collector::start();
+    post(collector.port, &records(0..3, ""));
+    for name in ["t.db", "t.db-wal"] {
+        let mode = collector.folder.path(name).metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{name}");
+    }
+    let mode = collector.folder.path("t.db.run").metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o700);
+}
+
+#[test]
+fn old_rows_are_deleted_after_their_retention_and_work_is_not() {
+    let mut collector =
+        Collector::with("llm_endpoints: [{url: \"builtin:\"}]\nretention_days: 30\n");
+    post(collector.port, &records(0..3, ""));
+    post(collector.port, &records(3..6, ""));
+    collector.wait_analysed();
+    collector.process.kill();
+    let old = "UPDATE deltas SET received_at = '2020-01-01T00:00:00.000000Z' WHERE first_seq = 0";
+    collector.db().execute(old, []).unwrap();
+    collector.start_again();
+    collector.wait_for("SELECT COUNT(*) FROM deltas", "1");
+    assert_eq!(collector.one("SELECT COUNT(*) FROM results"), "1");
+    assert_eq!(collector.one("SELECT first_seq FROM deltas"), "3");
+}

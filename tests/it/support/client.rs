@@ -1,0 +1,89 @@
+//! Clients of the collector: a plain one, and one that says over TLS whatever it is told to.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use super::{KEY, PATIENCE, certificates};
+
+pub(crate) type Tls = StreamOwned<ClientConnection, TcpStream>;
+
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+pub(crate) fn connect(port: u16) -> Tls {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&certificates().cert).unwrap()).unwrap();
+    let config =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), tcp)
+}
+
+/// One answer from the stream; the connection may stay.
+pub(crate) fn read_answer(stream: &mut impl Read) -> Answer {
+    let mut bytes = Vec::new();
+    let mut one = [0];
+    while !bytes.ends_with(b"\r\n\r\n") {
+        let length = stream.read(&mut one).unwrap();
+        assert!(length == 1, "the connection ended after {:?}", String::from_utf8_lossy(&bytes));
+        bytes.push(one[0]);
+    }
+    let head = String::from_utf8(bytes).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+    stream.read_exact(&mut body).unwrap();
+    Answer { status, head, body: String::from_utf8(body).unwrap() }
+}
+
+/// Sends bytes on a new connection and reads one answer.
+pub(crate) fn say(port: u16, bytes: &[u8]) -> Answer {
+    let mut stream = connect(port);
+    stream.write_all(bytes).unwrap();
+    read_answer(&mut stream)
+}
+
+pub(crate) fn request(
+    port: u16,
+    method: &str,
+    path: &str,
+    key: Option<&str>,
+    body: &[u8],
+) -> Answer {
+    let mut head =
+        format!("{method} {path} HTTP/1.1\r\nHost: c\r\nContent-Length: {}\r\n", body.len());
+    if let Some(key) = key {
+        head.push_str(&format!("Authorization: Bearer {key}\r\n"));
+    }
+    head.push_str("\r\n");
+    let mut stream = connect(port);
+    stream.write_all(head.as_bytes()).unwrap();
+    // A refusal may come, and the connection close, before the body is written.
+    drop(stream.write_all(body).and_then(|()| stream.flush()));
+    read_answer(&mut stream)
+}
+
+pub(crate) fn post(port: u16, body: &str) -> Answer {
+    request(port, "POST", "/ingest", Some(KEY), body.as_bytes())
+}
+
+/// An honest client is served, and soon.
+pub(crate) fn is_served(port: u16) -> bool {
+    let begun = std::time::Instant::now();
+    let answer = request(port, "GET", "/health", None, b"");
+    answer.status == 200 && begun.elapsed() < Duration::from_secs(5)
+}

@@ -1,0 +1,301 @@
+//! What the tests share: temporary folders, certificates, processes, databases, waiting.
+
+pub(crate) mod client;
+pub(crate) mod scripted;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+pub(crate) const KEY: &str = "test-key-3f9a";
+/// Everything that a test waits for happens within this, also on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder that goes with its test.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("tg-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+/// The program, with nothing of this process's own settings and the fleet's key.
+pub(crate) fn tasseograph(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tasseograph"));
+    command.args(arguments).stdin(Stdio::null()).env("TASSEOGRAPH_API_KEY", KEY);
+    // The machine that the tests run on need not have a certificate store.
+    command.env("SSL_CERT_FILE", &certificates().cert);
+    for name in ["TASSEOGRAPH_HOSTNAME", "TASSEOGRAPH_LOG", "NOTIFY_SOCKET", "JOURNAL_STREAM"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    tasseograph(arguments).output().unwrap()
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Asks until it is so.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "waited too long: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Says in the test's output that it could not run, and why.
+pub(crate) fn skip(why: &str) {
+    println!("skipped: {why}");
+}
+
+/// Certificates made once, by the README's own kind of command.
+pub(crate) struct Certificates {
+    _folder: Folder,
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+    /// RSA, no names, CA:TRUE: what a bare `openssl req -x509` makes.
+    pub(crate) bare_cert: PathBuf,
+    pub(crate) bare_key: PathBuf,
+}
+
+pub(crate) fn certificates() -> &'static Certificates {
+    static MADE: OnceLock<Certificates> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let folder = Folder::new();
+        let made = |name: &str, kind: &[&str], cert: &Path, key: &Path, more: &[&str]| {
+            let mut command = Command::new("openssl");
+            command.args(["req", "-x509", "-nodes", "-days", "30", "-subj", name]);
+            command.args(kind).args(more).arg("-keyout").arg(key).arg("-out").arg(cert);
+            let output = command.output().expect("the tests need openssl");
+            assert!(output.status.success(), "{}", text(&output.stderr));
+        };
+        let path = |name| folder.path(name);
+        let (cert, key) = (path("cert.pem"), path("key.pem"));
+        let p256 = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+        let names = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1";
+        let more = ["-addext", names, "-addext", "basicConstraints=critical,CA:FALSE"];
+        made("/CN=collector", &p256, &cert, &key, &more);
+        let (bare_cert, bare_key) = (path("bare.pem"), path("bare-key.pem"));
+        made("/CN=bare", &["-newkey", "rsa:2048"], &bare_cert, &bare_key, &[]);
+        Certificates { cert, key, bare_cert, bare_key, _folder: folder }
+    })
+}
+
+/// A process whose stderr is kept.
+pub(crate) struct Process {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (stderr, copy) = (child.stderr.take().unwrap(), Arc::clone(&log));
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut log = copy.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        Self { child, log, reader: Some(reader) }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub(crate) fn wait_for_line(&mut self, part: &str) -> String {
+        let mut found = None;
+        wait_until(&format!("a line with {part:?}"), || {
+            found = self.log().lines().find(|line| line.contains(part)).map(String::from);
+            assert!(found.is_some() || self.is_alive(), "it ended:\n{}", self.log());
+            found.is_some()
+        });
+        found.unwrap()
+    }
+
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// SIGKILL: the program has to bear it at any instant.
+    pub(crate) fn kill(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if let Some(reader) = self.reader.take() {
+            drop(reader.join());
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A collector on a loopback port of its own.
+pub(crate) struct Collector {
+    pub(crate) folder: Folder,
+    pub(crate) process: Process,
+    pub(crate) port: u16,
+    config: String,
+}
+
+impl Collector {
+    /// With the signature table as its chain.
+    pub(crate) fn start() -> Self {
+        Self::with("llm_endpoints: [{url: \"builtin:\"}]\n")
+    }
+
+    /// `more` is YAML: at least `llm_endpoints`.
+    pub(crate) fn with(more: &str) -> Self {
+        Self::with_environment(more, &[])
+    }
+
+    pub(crate) fn with_environment(more: &str, variables: &[(&str, &str)]) -> Self {
+        let folder = Folder::new();
+        let made = certificates();
+        let config = format!(
+            "listen_addr: \"127.0.0.1:0\"\ndb_path: {}\ntls_cert: {}\ntls_key: {}\n{more}",
+            folder.path("t.db").display(),
+            made.cert.display(),
+            made.key.display()
+        );
+        let (process, port) = Self::launch(&folder, &config, variables);
+        Self { folder, process, port, config }
+    }
+
+    fn launch(folder: &Folder, config: &str, variables: &[(&str, &str)]) -> (Process, u16) {
+        let path = folder.write("collector.yaml", config);
+        let mut command = tasseograph(&["collector", "-c", path.to_str().unwrap()]);
+        let mut process = Process::start(command.envs(variables.iter().copied()));
+        let line = process.wait_for_line("listening on https://");
+        let port = line.rsplit_once(':').unwrap().1.parse().unwrap();
+        (process, port)
+    }
+
+    /// SIGKILL, and a new process on the same port and database.
+    pub(crate) fn restart(&mut self) {
+        self.process.kill();
+        self.start_again();
+    }
+
+    pub(crate) fn start_again(&mut self) {
+        let config = self.config.replace("127.0.0.1:0", &format!("127.0.0.1:{}", self.port));
+        let (process, _) = Self::launch(&self.folder, &config, &[]);
+        self.process = process;
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn db(&self) -> rusqlite::Connection {
+        let db = rusqlite::Connection::open(self.folder.path("t.db")).unwrap();
+        db.busy_timeout(PATIENCE).unwrap();
+        db
+    }
+
+    /// The first column of every row.
+    pub(crate) fn rows(&self, sql: &str) -> Vec<String> {
+        let db = self.db();
+        let mut statement = db.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| {
+            row.get_ref(0).map(|value| match value {
+                rusqlite::types::ValueRef::Null => "NULL".to_owned(),
+                rusqlite::types::ValueRef::Integer(number) => number.to_string(),
+                other => other.as_str().unwrap_or("?").to_owned(),
+            })
+        });
+        rows.unwrap().map(Result::unwrap).collect()
+    }
+
+    pub(crate) fn one(&self, sql: &str) -> String {
+        let rows = self.rows(sql);
+        assert_eq!(rows.len(), 1, "{sql}: {rows:?}");
+        rows.into_iter().next().unwrap()
+    }
+
+    pub(crate) fn wait_for(&self, sql: &str, expected: &str) {
+        let mut last = Vec::new();
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            last = self.rows(sql);
+            if last == [expected] {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{sql} gave {last:?}, not {expected:?}; log:\n{}", self.process.log());
+    }
+
+    /// Until every delta has its result.
+    pub(crate) fn wait_analysed(&self) {
+        self.wait_for("SELECT COUNT(*) FROM deltas WHERE state != 'done'", "0");
+    }
+
+    /// Every verbatim record that is stored, in order.
+    pub(crate) fn records(&self, host: &str) -> Vec<String> {
+        self.rows(&format!(
+            "SELECT line.value FROM deltas, json_each(deltas.records) AS line
+             WHERE hostname = '{host}' ORDER BY deltas.id, line.key"
+        ))
+    }
+}
+
+/// An agent's configuration for `collector`; `more` is YAML.
+pub(crate) fn agent_config(folder: &Folder, collector: &str, more: &str) -> PathBuf {
+    let text = format!(
+        "collector_url: {collector}\nstate_file: {}\ntls_ca_file: {}\n{more}",
+        folder.path("state").display(),
+        certificates().cert.display()
+    );
+    folder.write("agent.yaml", &text)
+}
+
+pub(crate) fn agent_once(config: &Path) -> Output {
+    run(&["agent", "--once", "-c", config.to_str().unwrap()])
+}
+
+pub(crate) fn must_succeed(output: &Output) {
+    assert!(output.status.success(), "{:?}: {}", output.status, text(&output.stderr));
+}
+
+/// A file of kernel records `[from, to)`, as `kmsg_path` takes it.
+pub(crate) fn kernel_records(from: u64, to: u64) -> String {
+    (from..to).map(|seq| format!("6,{seq},{},-;record number {seq}\n", seq * 1000)).collect()
+}
