@@ -213,7 +213,8 @@ impl Given {
 
 fn help() -> String {
     let mut out = String::from(
-        "Reads kernel logs for the first signs of failing hardware.\n\nusage: tasseograph COMMAND\n\n",
+        "Reads kernel logs for the first signs of failing hardware.\n\n\
+         usage: tasseograph COMMAND\n\n",
     );
     for spec in COMMANDS {
         out.push_str(&format!("  {:<10} {}\n", spec.name, spec.what));

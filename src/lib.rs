@@ -1,6 +1,6 @@
-//! Tasseograph reads the kernel's tea leaves: an agent on every bare-metal host ships new kernel log
-//! records to a collector, the collector has an LLM read them for signs of failing hardware, and
-//! operators query one SQLite file.
+//! Tasseograph reads the kernel's tea leaves: an agent on every bare-metal host ships new kernel
+//! log records to a collector, the collector has an LLM read them for signs of failing hardware,
+//! and operators query one SQLite file.
 //!
 //! # The map
 //!
@@ -10,8 +10,8 @@
 //!              cursor   ◀─ next_seq ──                                   └─▶ sqlite3, report
 //! ```
 //!
-//! Rooms are folders, one level deep. Those that *decide* touch no socket, file, clock, environment,
-//! thread or log; `tests/it/house.rs` keeps that, and every arrow below.
+//! Rooms are folders, one level deep. Those that *decide* touch no socket, file, clock,
+//! environment, thread or log; `tests/it/house.rs` keeps that, and every arrow below.
 //!
 //! | room | holds | may use |
 //! |---|---|---|
@@ -26,9 +26,12 @@
 //! | `sys` | clock, kmsg, HTTP client, TLS, files, sd_notify, log | *decide* |
 //! | `store` | the only room that names rusqlite | *decide*, `sys` |
 //! | `gate` | TCP, rustls, deadlines, one bounded request at a time | *decide*, `sys` |
+//! | *edge* | | |
+//! | `cli` | arguments -> Command | |
+//! | `exit` | exit codes | |
 //! | *compose* | | |
-//! | `analyze` | the chain in action; `tasseograph analyze` | all but `agent`, `collector`, `gate`, `store` |
-//! | `agent` | `tasseograph agent` | *decide*, `sys` |
+//! | `analyze` | the chain in action | all but `agent`, `collector`, `gate`, `store` |
+//! | `agent` | `tasseograph agent` | *decide*, `sys`, `exit` |
 //! | `collector` | `tasseograph collector`, `tasseograph report` | all but `agent` |
 //!
 //! What flows: bytes -> `kernel::Record` -> `kernel::Delta` -> `wire::Post` -> (stored) delta ->

@@ -1,7 +1,8 @@
 //! The outbox: which of the records that are read go into the next post, and what the answer moves.
 //!
 //! Pure. Owns the cursor and one batch; reads no ring, sends nothing. Driven by `agent::Agent`:
-//! `offer` until `Offer::Full` or the ring's end, then `batch` -> post -> `acknowledge` or `shrink`.
+//! `offer` until `Offer::Full` or the ring's end, then `batch` -> post -> `acknowledge` or
+//! `shrink`.
 //!
 //! ```text
 //!          offer            post                200, next_seq = end of the batch

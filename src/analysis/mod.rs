@@ -3,8 +3,13 @@
 //! Pure: asks nobody, stores nothing. `collector` and `analyze` drive it.
 
 mod prompt;
+mod signature_driver;
+mod signature_match;
+mod signature_memory;
+mod signature_network;
 mod signature_storage;
 mod signature_table;
+mod signature_thermal;
 mod signatures;
 mod verdict;
 

@@ -1,7 +1,7 @@
 //! The prompt: fixed instructions first, then the records as data.
 //!
-//! Nothing from a log enters the system turn, and the fixed part never varies, so that endpoints can
-//! cache it. A change of its words is a new `PROMPT_VERSION`, which is stored with each result.
+//! Nothing from a log enters the system turn, and the fixed part never varies, so that endpoints
+//! can cache it. A change of its words is a new `PROMPT_VERSION`, which is stored with each result.
 
 use std::ops::Range;
 

@@ -1,13 +1,14 @@
 //! The signatures of failing storage: NVMe, SATA, SAS, their controllers, arrays, file systems.
 //!
-//! Data, no logic; `signature_table` says how to read a row and `signatures` matches it. The wording is the
-//! kernel's own (drivers/nvme, ata, scsi, md; block; fs).
+//! Data, no logic; `signature_table` says how to read a row and `signature_match` matches it. The
+//! wording is the kernel's own (drivers/nvme, ata, scsi, md; block; fs).
 
 use super::Category::Storage;
 use super::signature_table::{Part, Signature, critical, warning};
 
-/// Disks that fail by nature (floppies, optical drives without a medium) or that are files and memory.
-/// Controllers also refuse WRITE SAME and UNMAP with these words, once, and the kernel then goes without.
+/// Disks that fail by nature (floppies, optical drives without a medium) or that are files and
+/// memory. Controllers also refuse WRITE SAME and UNMAP with these words, once, and the kernel then
+/// goes without.
 const NO_DISK: &[&str] = &[
     " dev fd",
     " dev sr",
@@ -74,7 +75,7 @@ pub(super) const STORAGE: &[Signature] = &[
     warning(
         Storage,
         Part::After(" dev "),
-        &["critical medium error, dev ", "medium error, dev "],
+        &["medium error, dev "],
         "sectors of the disk cannot be read or written",
     )
     .unless(NO_DISK)

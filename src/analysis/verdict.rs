@@ -1,7 +1,8 @@
 //! A verdict: what an endpoint found in a delta, checked word by word.
 //!
-//! Models are strangers. A reply becomes `(Verdict, complaints)`: one bad issue costs that issue, not the others; only a
-//! reply without any usable object is refused, and then the chain asks the next endpoint.
+//! Models are strangers. A reply becomes `(Verdict, complaints)`: one bad issue costs that issue,
+//! not the others; only a reply without any usable object is refused, and then the chain asks the
+//! next endpoint.
 
 use serde_json::{Value, json};
 
@@ -277,7 +278,8 @@ fn shortened(text: &str, chars: usize) -> String {
     }
 }
 
-/// The first balanced JSON object with a status: models wrap theirs in fences, prose and `<think>` blocks.
+/// The first balanced JSON object with a status: models wrap theirs in fences, prose and `<think>`
+/// blocks.
 fn first_object(content: &str) -> Option<Value> {
     let content = content.rsplit_once("</think>").map_or(content, |(_, after)| after);
     let mut fallback = None;
@@ -426,7 +428,8 @@ mod tests {
 
     #[test]
     fn a_runaway_reply_is_cut_and_terminals_are_safe() {
-        let one = r#"{"severity":"warning","category":"driver","summary":"\u001b[31m\u202eevil","evidence":"e"}"#;
+        let one = r#"{"severity":"warning","category":"driver","evidence":"e",
+            "summary":"\u001b[31m\u202eevil"}"#;
         let content = format!(r#"{{"status":"ok","issues":[{}]}}"#, vec![one; 100].join(","));
         let verdict = Verdict::from_reply(&content, &records()).unwrap();
         assert_eq!(verdict.issues.len(), ISSUES_MAX);

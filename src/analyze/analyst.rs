@@ -95,25 +95,27 @@ impl Analyst {
             prompt_version: None,
             fell_over: Vec::new(),
         };
-        let mut table = false;
-        for prompt in Prompt::for_records(records, lost) {
+        // No prompt is built for a chain that begins with the table.
+        let mut table = matches!(self.endpoints[0].kind, ReadyKind::Builtin);
+        if table {
+            analysis.take_name(&self.endpoints[0]);
+        }
+        let asked = if table { &[] } else { records };
+        for prompt in Prompt::for_records(asked, lost) {
             let shown = &records[prompt.shown.clone()];
             let mut chain = Chain::new(&self.retries, random::seed());
             let answered = self.ask(&mut chain, &prompt, shown);
             let failures = self.named(&chain);
             let (endpoint, answer) = answered.ok_or_else(|| Unavailable(failures.clone()))?;
             analysis.fell_over.extend(failures);
-            analysis.provider.clone_from(&self.endpoints[endpoint].provider);
+            analysis.take_name(&self.endpoints[endpoint]);
             match answer {
                 Answer::Model { verdict, model } => {
                     analysis.model = model;
                     analysis.prompt_version = Some(PROMPT_VERSION);
                     analysis.verdict.merge(verdict);
                 }
-                Answer::Table => {
-                    analysis.model.clone_from(&self.endpoints[endpoint].model);
-                    table = true;
-                }
+                Answer::Table => table = true,
             }
         }
         if table {
@@ -146,6 +148,13 @@ impl Analyst {
             format!("llm_endpoints[{endpoint}] ({provider}): {reason}")
         };
         chain.reasons().iter().map(named).collect()
+    }
+}
+
+impl Analysis {
+    fn take_name(&mut self, endpoint: &Ready) {
+        self.provider.clone_from(&endpoint.provider);
+        self.model.clone_from(&endpoint.model);
     }
 }
 

@@ -1,4 +1,5 @@
-//! `tasseograph report`: what the database holds, as tables, through a connection that cannot write.
+//! `tasseograph report`: what the database holds, as tables, through a connection that cannot
+//! write.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! The inner HTTP server: tiny_http behind the gate, and what each path does.
 //!
-//! The only file that names tiny_http. It listens on a private Unix socket and sees nothing but what
-//! the gate wrote. Who may ask is decided on the head, in `Key::admit`, before a body is read.
+//! The only file that names tiny_http. It listens on a private Unix socket and sees nothing but
+//! what the gate wrote. Who may ask is decided on the head, in `Key::admit`, before a body is read.
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,7 +1,7 @@
 //! The workers: each takes a pending delta, has it analysed, writes what came of it.
 //!
-//! Nothing waits for them: ingest has answered long before. A delta whose analysis fails stays, with
-//! a row that says so, and comes back later.
+//! Nothing waits for them: ingest has answered long before. A delta whose analysis fails stays,
+//! with a row that says so, and comes back later.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

@@ -325,8 +325,8 @@ mod tests {
             "llm_endpoints[3]: it is not a list of keys",
             "llm_endpoints[0].url: \"http:/api\" is not an http or https URL, nor \"builtin:\"",
             "llm_endpoints[1].model: missing; it is required",
-            "llm_endpoints[1].api_key_env: NOT_SET: not set; set it, or NOT_SET_FILE to a file that \
-             holds it",
+            "llm_endpoints[1].api_key_env: NOT_SET: not set; set it, or NOT_SET_FILE to a file \
+             that holds it",
             "llm_endpoints[1].modle: unknown key; did you mean \"model\"?",
             "llm_endpoints[2].url: it sends kernel logs and the key unencrypted; use https, or say \
              \"allow_http: true\" for a network that you trust",

@@ -64,8 +64,8 @@ fn request(
     stream.set_write_timeout(Some(INNER_LIMIT))?;
     let (method, path, length) = (&head.method, &head.path, body.len());
     let text = format!(
-        "{method} {path} HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n{SECRET_HEADER}: {secret}\r\n\
-         {PEER_HEADER}: {peer}\r\nContent-Length: {length}\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\
+         {SECRET_HEADER}: {secret}\r\n{PEER_HEADER}: {peer}\r\nContent-Length: {length}\r\n\r\n"
     );
     stream.write_all(text.as_bytes())?;
     stream.write_all(body)?;

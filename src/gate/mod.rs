@@ -2,8 +2,8 @@
 //!
 //! tiny_http alone dies of one hostile request and holds silent connections for ever. Here every
 //! connection has a thread, every phase an absolute deadline, every part a limit; what passes is
-//! written anew to tiny_http's private Unix socket. Knows nothing of what requests mean: `collector`
-//! hands in `admit`, which judges a head before the body is read.
+//! written anew to tiny_http's private Unix socket. Knows nothing of what requests mean:
+//! `collector` hands in `admit`, which judges a head before the body is read.
 //!
 //! ```text
 //!  accept ─▶ handshake ─▶ idle ─▶ head ─▶ admit ─▶ body ─▶ inner request ─▶ answer ─┐

@@ -1,7 +1,7 @@
 //! A TCP stream whose every read and write ends by a deadline.
 //!
-//! A socket's time-out is none: one byte a second would hold a connection for ever. So the time that
-//! remains is computed anew before every call.
+//! A socket's time-out is none: one byte a second would hold a connection for ever. So the time
+//! that remains is computed anew before every call.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

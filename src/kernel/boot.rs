@@ -19,8 +19,8 @@ impl BootId {
         well_formed.then_some(Self(id))
     }
 
-    /// The id of a log that comes from a file instead of a running kernel: made from a digest of its start, so that
-    /// reading the same file again is the same boot.
+    /// The id of a log that comes from a file instead of a running kernel: made from a digest of
+    /// its start, so that reading the same file again is the same boot.
     pub(crate) fn from_digest(digest: &[u8; 32]) -> Self {
         let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
         Self(format!(

@@ -1,12 +1,14 @@
-//! Sequence numbers: which records are new, which are missing, and how the agent remembers where it was.
+//! Sequence numbers: which records are new, which are missing, and how the agent remembers where it
+//! was.
 //!
-//! Order and selection go by sequence alone, never by time. The kernel numbers the records of a boot from 0 without a
-//! hole, so what is missing is arithmetic: `lost = seen - expected`.
+//! Order and selection go by sequence alone, never by time. The kernel numbers the records of a
+//! boot from 0 without a hole, so what is missing is arithmetic: `lost = seen - expected`.
 //!
 //! ```text
 //!            first record seen                     record = expected
 //!  Unknown ─────────────────────▶ expected = n + 1 ─────────────────▶ expected + 1
-//!  (no state: the ring's start                     record > expected: the kernel overwrote [expected, record)
+//!  (no state: the ring's start                     record > expected: the kernel overwrote
+//!  [expected, record)
 //!   is no gap)                                     record < expected: seen before, skipped
 //! ```
 
@@ -17,7 +19,8 @@ use super::BootId;
 pub(crate) struct Seq(pub(crate) u64);
 
 impl Seq {
-    /// SQLite's integers end here; a kernel that logs a million records a second needs 292,000 years.
+    /// SQLite's integers end here; a kernel that logs a million records a second needs 292,000
+    /// years.
     pub(crate) const MAX: Self = Self(i64::MAX as u64);
 
     pub(crate) fn next(self) -> Self {
@@ -64,8 +67,8 @@ pub(crate) enum Step {
     After(SeqRange),
 }
 
-/// Why a state file says nothing useful. The agent then reads the ring from its start; the collector's cursor removes
-/// what it has.
+/// Why a state file says nothing useful. The agent then reads the ring from its start; the
+/// collector's cursor removes what it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StateError {
     Empty,
@@ -82,8 +85,8 @@ impl StateError {
 }
 
 impl Cursor {
-    /// Where to go on in `boot`, given what the state file says. Another boot's state means that this boot is new to
-    /// us, and a boot's first record is 0: what the ring lost of it is a gap.
+    /// Where to go on in `boot`, given what the state file says. Another boot's state means that
+    /// this boot is new to us, and a boot's first record is 0: what the ring lost of it is a gap.
     pub(crate) fn resume(boot: BootId, state: Option<&Self>) -> Self {
         match state {
             None => Self { boot, next: None },
@@ -101,14 +104,15 @@ impl Cursor {
         }
     }
 
-    /// `2026-02-03T12:25:01.123456Z boot=422187ae-... seq=8123 v=1`; the time is for people, never for selection.
+    /// `2026-02-03T12:25:01.123456Z boot=422187ae-... seq=8123 v=1`; the time is for people, never
+    /// for selection.
     pub(crate) fn encode(&self, acknowledged: crate::time::Wall) -> String {
         let next = self.next.map_or(0, |seq| seq.0);
         format!("{acknowledged} boot={} seq={next} v=1\n", self.boot)
     }
 
-    /// Reads a state file's text. The older format, a bare RFC 3339 time, says nothing of sequences: `Ok(None)`, the
-    /// ring is read from its start.
+    /// Reads a state file's text. The older format, a bare RFC 3339 time, says nothing of
+    /// sequences: `Ok(None)`, the ring is read from its start.
     pub(crate) fn decode(text: &str) -> Result<Option<Self>, StateError> {
         let line = text.trim();
         if line.is_empty() {

@@ -108,7 +108,8 @@ impl Delta {
         holes
     }
 
-    /// One line a record, for people: `2026-02-03T12:25:01.123456Z kern.err EDAC MC0: 1 CE on DIMM0`.
+    /// One line a record, for people: `2026-02-03T12:25:01.123456Z kern.err EDAC MC0: 1 CE on
+    /// DIMM0`.
     /// `boot_time` is the wall time of USEC zero. The kernel's clock drifts from wall time, so no
     /// record is shown later than `read_at`.
     pub(crate) fn readable(&self, boot_time: Wall, read_at: Wall) -> String {

@@ -1,6 +1,8 @@
-//! Kernel records: one record parsed from any usual form, deltas of them, and the cursor's arithmetic.
+//! Kernel records: one record parsed from any usual form, deltas of them, and the cursor's
+//! arithmetic.
 //!
-//! Pure: opens nothing, reads no clock. `agent` drives `head` and `cursor`, `collector` drives `delta`,
+//! Pure: opens nothing, reads no clock. `agent` drives `head` and `cursor`, `collector` drives
+//! `delta`,
 //! `analyze` drives `text`.
 
 mod boot;
@@ -15,6 +17,6 @@ pub(crate) use delta::Delta;
 pub(crate) use record::{Head, Level, Origin, Record, RecordError, escape_controls};
 pub(crate) use text::{Log, read_log};
 
-/// The longest record that any kernel gives: 8192 bytes on old ones, 2048 on recent ones. A buffer that is too
-/// small makes the kernel consume the record, so ours is twice the longest.
+/// The longest record that any kernel gives: 8192 bytes on old ones, 2048 on recent ones. A buffer
+/// that is too small makes the kernel consume the record, so ours is twice the longest.
 pub(crate) const RECORD_BYTES_MAX: usize = 16 * 1024;

@@ -1,7 +1,8 @@
 //! One kernel record, as /dev/kmsg gives it: `PREFIX,SEQ,USEC,FLAGS[,more];TEXT\n[ KEY=value\n]*`.
 //!
-//! The format is the kernel's `Documentation/ABI/testing/dev-kmsg`. Fields that are added later are ignored, as it asks.
-//! Text stays in its escaped form (`\xNN`), so that it is printable and evidence can be compared byte by byte.
+//! The format is the kernel's `Documentation/ABI/testing/dev-kmsg`. Fields that are added later are
+//! ignored, as it asks. Text stays in its escaped form (`\xNN`), so that it is printable and
+//! evidence can be compared byte by byte.
 
 use super::Seq;
 
@@ -34,8 +35,8 @@ impl Level {
     }
 }
 
-/// Who wrote a record. The kernel forces another facility than 0 on whatever user space writes to /dev/kmsg, so this
-/// cannot be forged.
+/// Who wrote a record. The kernel forces another facility than 0 on whatever user space writes to
+/// /dev/kmsg, so this cannot be forged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     Kernel,
@@ -197,8 +198,9 @@ fn detail(line: &str) -> Option<(String, String)> {
     Some((escape_controls(key), escape_controls(value)))
 }
 
-/// Writes control characters the kernel's way (`\x1b`), so that what is stored and shown cannot drive a terminal.
-/// Bidirectional overrides and other invisible format characters reorder what a person reads: they go the same way.
+/// Writes control characters the kernel's way (`\x1b`), so that what is stored and shown cannot
+/// drive a terminal. Bidirectional overrides and other invisible format characters reorder what a
+/// person reads: they go the same way.
 pub(crate) fn escape_controls(text: &str) -> String {
     // Almost all kernel text is printable ASCII.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
@@ -219,7 +221,10 @@ pub(crate) fn escape_controls(text: &str) -> String {
 }
 
 fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    matches!(
+        character,
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+    )
 }
 
 #[cfg(test)]
@@ -246,7 +251,8 @@ mod tests {
             "EDAC MC0: 1 CE on DIMM0",
             &[],
         );
-        let pci = "4,7,9,-,caller=T1;pcieport 0000:00:1c.0: AER\n SUBSYSTEM=pci\n DEVICE=+pci:0000:00:1c.0\n";
+        let pci = "4,7,9,-,caller=T1;pcieport 0000:00:1c.0: AER\n SUBSYSTEM=pci\n \
+                   DEVICE=+pci:0000:00:1c.0\n";
         let details = [("SUBSYSTEM", "pci"), ("DEVICE", "+pci:0000:00:1c.0")];
         check(pci, 7, "kern.warn", "pcieport 0000:00:1c.0: AER", &details);
         check("6,8,9,c;part", 8, "kern.info", "part", &[]);

@@ -1,8 +1,10 @@
-//! A kernel log in any usual form, read into records: /dev/kmsg, `dmesg` and its options, syslog, journalctl.
+//! A kernel log in any usual form, read into records: /dev/kmsg, `dmesg` and its options, syslog,
+//! journalctl.
 //!
-//! Owns the forms of a line and nothing else: opens no file, reads no clock, interprets no wall clock. A line
-//! is taken apart from the left, layer by layer (priority, wall-clock stamp, host and tag, kernel stamp,
-//! caller), because tools stack these in every combination. What is left is the text. `analyze` drives it.
+//! Owns the forms of a line and nothing else: opens no file, reads no clock, interprets no wall
+//! clock. A line is taken apart from the left, layer by layer (priority, wall-clock stamp, host and
+//! tag, kernel stamp, caller), because tools stack these in every combination. What is left is the
+//! text. `analyze` drives it.
 
 use super::record::FACILITIES;
 use super::{Level, Record, escape_controls};
@@ -47,8 +49,8 @@ pub(crate) fn read_log(bytes: &[u8]) -> Log {
     log
 }
 
-/// A line of its own text. It may be the rest of the record before it, so it must not lose that record's mark
-/// of user space: text with a newline in it would otherwise pass for the kernel's.
+/// A line of its own text. It may be the rest of the record before it, so it must not lose that
+/// record's mark of user space: text with a newline in it would otherwise pass for the kernel's.
 fn bare_record(line: &str, before: Option<&Record>) -> Record {
     let mut record = Record::from_text(line);
     record.facility =
@@ -142,13 +144,15 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// What looks like a further layer may be text: once one says user space, none after it takes that back.
+    /// What looks like a further layer may be text: once one says user space, none after it takes
+    /// that back.
     fn written_by(&mut self, facility: u16) {
         self.facility = self.facility.filter(|known| *known != KERNEL).or(Some(facility));
     }
 
-    /// What follows a syslog stamp: `host kernel: `, `host sshd[71]: `, `host kern.err kernel: ` (BusyBox),
-    /// or our own `kern.err `. A line without the kernel's tag is a program's, whatever it says; whether it is.
+    /// What follows a syslog stamp: `host kernel: `, `host sshd[71]: `, `host kern.err kernel: `
+    /// (BusyBox), or our own `kern.err `. A line without the kernel's tag is a program's, whatever
+    /// it says; whether it is.
     fn host_and_tag(&mut self) -> bool {
         if let Some(rest) = self.dotted_priority(self.rest) {
             self.rest = rest;
@@ -173,17 +177,23 @@ impl<'a> Reader<'a> {
         let (word, rest) = text.split_once(' ')?;
         if word != "-" {
             let (facility, level) = word.split_once('.')?;
-            let known = (facility_from_name(facility), Level::from_name(level));
-            if (known.0.is_none() && facility != "-") || (known.1.is_none() && level != "-") {
+            let known_facility = facility_from_name(facility);
+            let known_level = Level::from_name(level);
+            if (known_facility.is_none() && facility != "-")
+                || (known_level.is_none() && level != "-")
+            {
                 return None;
             }
-            known.0.into_iter().for_each(|facility| self.written_by(facility));
-            self.level = known.1;
+            if let Some(facility) = known_facility {
+                self.written_by(facility);
+            }
+            self.level = known_level;
         }
         Some(rest)
     }
 
-    /// `[   12.345678] `, `[Tue Feb  3 12:25:01 2026] `, both as some consoles write, then `[  T123] `.
+    /// `[   12.345678] `, `[Tue Feb  3 12:25:01 2026] `, both as some consoles write, then
+    /// `[  T123] `.
     fn brackets(&mut self) -> bool {
         let mut known = false;
         while let Some((inner, rest)) = bracket(self.rest) {
@@ -205,8 +215,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What stands in the brackets that the text starts with, blanks before them skipped. Some mail programs make
-/// the padding no-break spaces, and some archives broke these.
+/// What stands in the brackets that the text starts with, blanks before them skipped. Some mail
+/// programs make the padding no-break spaces, and some archives broke these.
 fn bracket(text: &str) -> Option<(&str, &str)> {
     let inner = text.trim_start_matches(PADDING).strip_prefix('[')?;
     // No stamp is longer, and a line may be.
@@ -234,7 +244,8 @@ fn is_calendar(inner: &str) -> bool {
         && inner.contains(':')
 }
 
-/// `+0.000011` (`dmesg -H`) and `<    0.000010>` (`dmesg -d`): time since the line before, of no use alone.
+/// `+0.000011` (`dmesg -H`) and `<    0.000010>` (`dmesg -d`): time since the line before, of no
+/// use alone.
 fn is_difference(inner: &str) -> bool {
     let number = inner.strip_prefix('+').or_else(|| inner.strip_prefix('<')?.strip_suffix('>'));
     number.is_some_and(|number| {
@@ -252,8 +263,8 @@ const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// A stamp without brackets, and what follows: `Feb  3 12:25:01`, `2026-02-03T12:25:01.123456+00:00`,
-/// `2026-02-03 12:25:01`, `Tue 2026-02-03 12:25:01 UTC`.
+/// A stamp without brackets, and what follows: `Feb  3 12:25:01`, `2026-02-03 12:25:01`,
+/// `2026-02-03T12:25:01.123456+00:00`, `Tue 2026-02-03 12:25:01 UTC`.
 fn wall_stamp(line: &str) -> Option<(&str, &str)> {
     let mut rest = line;
     let first = rest.get(..3)?;
@@ -301,12 +312,12 @@ fn all_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// `sys/syslog.h`, in order.
 fn facility_from_name(name: &str) -> Option<u16> {
     FACILITIES.iter().position(|known| *known == name).map(|index| index as u16)
 }
 
-/// Colours (`dmesg --color=always`). What is no whole sequence of that kind stays, and is shown as `\x1b`.
+/// Colours (`dmesg --color=always`). What is no whole sequence of that kind stays, and is shown as
+/// `\x1b`.
 fn without_ansi(line: &str) -> std::borrow::Cow<'_, str> {
     if !line.contains('\u{1b}') {
         return line.into();
@@ -348,7 +359,7 @@ mod tests {
     #[test]
     fn kmsg_records_with_their_details() {
         let log = read_log(
-            b"6,7,9,-;first\n SUBSYSTEM=pci\n DEVICE=+pci:0000:00:1c.0\n4,8,10,-,caller=T1;second\n",
+            b"6,7,9,-;first\n SUBSYSTEM=pci\n DEVICE=+pci:0000:00:1c.0\n4,8,10,-,caller=T1;more\n",
         );
         assert_eq!(log.records.len(), 2);
         assert_eq!(

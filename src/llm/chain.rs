@@ -1,7 +1,8 @@
 //! The endpoint chain: which endpoint to ask next, and when to give up.
 //!
 //! Owns the order of endpoints and the count of tries. Opens no sockets, reads no clocks.
-//! Driven by `collector::asker`: `next` -> ask -> `failed` -> `next` ... until an answer or `Exhausted`.
+//! Driven by `collector::asker`: `next` -> ask -> `failed` -> `next` ... until an answer or
+//! `Exhausted`.
 //!
 //! ```text
 //!  Ask(0) ──failed, transient, retries left──▶ Ask(0) after a wait

@@ -31,7 +31,8 @@ mod tests {
             verified: true,
             records: vec![],
         };
-        let lines = "critical  storage  nvme0 has gone\n                   > nvme nvme0: controller is down\n";
+        let lines = "critical  storage  nvme0 has gone\n                   \
+                     > nvme nvme0: controller is down\n";
         assert_eq!(render_findings(&[issue.clone()]), lines);
         issue.verified = false;
         issue.source = Source::Model;

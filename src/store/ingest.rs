@@ -1,7 +1,7 @@
 //! What a post leaves behind: the delta, the host's cursor and the gaps, in one transaction.
 //!
-//! One cursor per host and boot decides what is new. An agent that sends a range again after a crash
-//! sends a longer one, so ranges are no key: what lies below the cursor is trimmed away.
+//! One cursor per host and boot decides what is new. An agent that sends a range again after a
+//! crash sends a longer one, so ranges are no key: what lies below the cursor is trimmed away.
 
 use rusqlite::{OptionalExtension, Transaction, params};
 

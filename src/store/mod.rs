@@ -1,8 +1,8 @@
 //! The database: the only room that names rusqlite.
 //!
-//! One connection under a mutex writes, in WAL mode with `synchronous=FULL`: what a call returned is
-//! on disk. The mutex is never held across a network call. Reports read through a second connection
-//! that cannot write. `collector` drives `Store`, `report` drives `Reader`.
+//! One connection under a mutex writes, in WAL mode with `synchronous=FULL`: what a call returned
+//! is on disk. The mutex is never held across a network call. Reports read through a second
+//! connection that cannot write. `collector` drives `Store`, `report` drives `Reader`.
 
 mod ingest;
 mod queue;

@@ -1,8 +1,8 @@
 //! The HTTP client: one POST of JSON, bounded in time and bytes.
 //!
-//! The only file that names ureq. One `Client` lives as long as its process, so that connections and
-//! TLS sessions are used again. No redirects, no proxies from the environment, no status that is an
-//! error by itself.
+//! The only file that names ureq. One `Client` lives as long as its process, so that connections
+//! and TLS sessions are used again. No redirects, no proxies from the environment, no status that
+//! is an error by itself.
 
 use std::time::Duration;
 
@@ -159,8 +159,8 @@ fn tls_failure(error: &rustls::Error) -> String {
         }
         Cert::Other(_) => "it is a certificate authority's own (CA:TRUE); make one with CA:FALSE",
         _ => {
-            "it is not signed by the trusted certificate of that name; if it was made anew, copy it \
-             to tls_ca_file"
+            "it is not signed by the trusted certificate of that name; if it was made anew, copy \
+             it to tls_ca_file"
         }
     };
     format!("the server's certificate is refused: {hint}")

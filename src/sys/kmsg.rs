@@ -1,8 +1,8 @@
 //! The kernel log device, or a file of records in its format.
 //!
 //! One `read` of the device is one record. Two processes never disturb each other: each open file
-//! has its own place in the ring. A file that is not the device is read record by record in the same
-//! way, for demonstrations and for logs from elsewhere.
+//! has its own place in the ring. A file that is not the device is read record by record in the
+//! same way, for demonstrations and for logs from elsewhere.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};

@@ -6,8 +6,9 @@ use log::Level;
 
 use super::env::Environment;
 
-/// Under journald a line carries its priority as `<4>` and no time, which the journal has; elsewhere
-/// time and level come first. `TASSEOGRAPH_LOG` takes env_logger's filters: `debug`, `warn`...
+/// Under journald a line carries its priority as `<4>` and no time, which the journal has;
+/// elsewhere time and level come first. `TASSEOGRAPH_LOG` takes env_logger's filters: `debug`,
+/// `warn`...
 pub(crate) fn init(environment: &Environment) {
     let filter = environment.get("TASSEOGRAPH_LOG").unwrap_or_else(|| "info".to_owned());
     let journal = environment.get("JOURNAL_STREAM").is_some();

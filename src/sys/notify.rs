@@ -1,7 +1,7 @@
 //! sd_notify: tells systemd that we are ready, alive, and what we are doing.
 //!
-//! One datagram to `$NOTIFY_SOCKET`. Without systemd every call does nothing. The watchdog is petted
-//! by the loop that does the work, never from a side thread.
+//! One datagram to `$NOTIFY_SOCKET`. Without systemd every call does nothing. The watchdog is
+//! petted by the loop that does the work, never from a side thread.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};

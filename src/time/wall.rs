@@ -7,7 +7,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Wall(i64);
 
-/// Years -9999 to 9999, what RFC 3339 can say; clamped well within, so that adding a span cannot overflow.
+/// Years -9999 to 9999, what RFC 3339 can say; clamped well within, so that adding a span cannot
+/// overflow.
 const MICROS_MAX: i64 = 253_370_764_800_000_000;
 
 impl Wall {

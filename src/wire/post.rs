@@ -1,7 +1,8 @@
 //! The body of `POST /ingest`, both forms.
 //!
 //! Ours carries kernel records verbatim with the sequence range that they cover. The older one, of
-//! the Go implementation's agents, carries `dmesg -T` text and nothing that could tell a repetition.
+//! the Go implementation's agents, carries `dmesg -T` text and nothing that could tell a
+//! repetition.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,6 @@
-//! The agent against a real collector, and against things that are none. Its records come from a file
-//! in the kernel's format, so that these tests need no privilege; `kmsg.rs` has the real device.
+//! The agent against a real collector, and against things that are none. Its records come from a
+//! file in the kernel's format, so that these tests need no privilege; `kmsg.rs` has the real
+//! device.
 
 use std::fs;
 

@@ -73,11 +73,13 @@ fn an_answer_becomes_a_row() {
     assert!(!collector.process.log().contains("canary"), "{}", collector.process.log());
 }
 
+type Acting = dyn Fn() -> Act + Send + Sync;
+
 /// Whatever an endpoint does wrong, the next one is asked; the note says why.
 #[test]
 fn every_failure_goes_to_the_next_endpoint() {
     let unusable = |content: &str| Act::Answer(200, completion(content));
-    let failures: [(&str, Box<dyn Fn() -> Act + Send + Sync>); 19] = [
+    let failures: [(&str, Box<Acting>); 19] = [
         ("HTTP 502", Box::new(|| Act::Answer(502, "bad gateway".into()))),
         ("HTTP 503", Box::new(|| Act::AnswerWith(503, "Retry-After: 1\r\n", "{}".into()))),
         ("HTTP 504", Box::new(|| Act::Answer(504, String::new()))),

@@ -40,7 +40,8 @@ const FORMS: [(&str, &str); 6] = [
     ),
     (
         "syslog",
-        "Feb  3 12:25:01 web-1 kernel: [  517.252418] EDAC MC0: 1 UE memory read error on DIMM_A1\n",
+        "Feb  3 12:25:01 web-1 kernel: [  517.252418] \
+         EDAC MC0: 1 UE memory read error on DIMM_A1\n",
     ),
 ];
 

@@ -1,6 +1,8 @@
-//! Configuration mistakes, as files an operator could have written, with the messages that they get.
+//! Configuration mistakes, as files an operator could have written, with the messages that they
+//! get.
 //!
-//! `config/NAME.yaml` with `config/NAME.expected`; the first word of the name is the command. In both,
+//! `config/NAME.yaml` with `config/NAME.expected`; the first word of the name is the command. In
+//! both,
 //! `{dir}` is a temporary folder with `cert.pem`, `key.pem`, `other-key.pem` and `empty.pem`.
 
 use std::fs;

@@ -82,6 +82,8 @@ fn connections_that_say_nothing_stop_nobody() {
         assert!(is_served(collector.port));
     }
     assert_eq!(post(collector.port, r#"{"hostname":"h","lines":["one"]}"#).status, 200);
+    let rss = collector.process.rss_kib();
+    assert!(rss < 64 * 1024, "{rss} KiB for 121 strangers");
     drop((strangers, handshaken));
     assert!(collector.process.is_alive());
 }

@@ -1,4 +1,5 @@
-//! `POST /ingest` as the contract has it: both wire forms, every status, what lands in the database.
+//! `POST /ingest` as the contract has it: both wire forms, every status, what lands in the
+//! database.
 
 use super::support::client::{post, request};
 use super::support::{Collector, KEY};

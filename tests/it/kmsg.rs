@@ -1,6 +1,7 @@
 //! The real kernel log of this machine. Needs root, or CAP_SYSLOG; says so and skips without.
 //!
-//! The ring is shared with everything on the machine: lines are marked, and others may stand between.
+//! The ring is shared with everything on the machine: lines are marked, and others may stand
+//! between.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

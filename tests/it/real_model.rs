@@ -1,8 +1,8 @@
 //! One run against a real model behind a real OpenAI-compatible server: `make real-model`.
 //!
-//! The server and the model come from beside the project (`../shared/llm`), which a stranger's clone
-//! does not have: the test says that it skips. What a small model finds is not judged here; that its
-//! answers become valid rows is.
+//! The server and the model come from beside the project (`../shared/llm`), which a stranger's
+//! clone does not have: the test says that it skips. What a small model finds is not judged here;
+//! that its answers become valid rows is.
 
 use std::path::Path;
 use std::process::Command;
@@ -61,8 +61,8 @@ fn real_records_through_a_real_model_become_valid_rows() {
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
     for row in collector.rows(
-        "SELECT hostname || ': ' || status || ' by ' || model || ' in ' || api_latency_ms || ' ms ' ||
-             issues || ' ' || coalesce(note, '') FROM results ORDER BY id",
+        "SELECT hostname || ': ' || status || ' by ' || model || ' in ' || api_latency_ms ||
+             ' ms ' || issues || ' ' || coalesce(note, '') FROM results ORDER BY id",
     ) {
         println!("{row}");
     }

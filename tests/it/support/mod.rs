@@ -137,6 +137,17 @@ impl Process {
         self.log.lock().unwrap().clone()
     }
 
+    /// A file of the kernel's about this process.
+    pub(crate) fn proc(&self, name: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).unwrap()
+    }
+
+    pub(crate) fn rss_kib(&self) -> u64 {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     pub(crate) fn wait_for_line(&mut self, part: &str) -> String {
         let mut found = None;
         wait_until(&format!("a line with {part:?}"), || {

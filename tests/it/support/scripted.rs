@@ -123,7 +123,8 @@ fn answer(stream: impl Read + Write, all: &Mutex<Vec<Seen>>, script: &Script) {
     };
     let length = body.len();
     let text = format!(
-        "HTTP/1.1 {status} Scripted\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        "HTTP/1.1 {status} Scripted\r\n{headers}Content-Length: {length}\r\n\
+         Connection: close\r\n\r\n{body}"
     );
     drop(stream.get_mut().write_all(text.as_bytes()).and_then(|()| stream.get_mut().flush()));
 }
@@ -132,7 +133,10 @@ fn answer(stream: impl Read + Write, all: &Mutex<Vec<Seen>>, script: &Script) {
 pub(crate) fn completion(content: &str) -> String {
     serde_json::json!({
         "model": "scripted-1",
-        "choices": [{"finish_reason": "stop", "message": {"role": "assistant", "content": content}}],
+        "choices": [{
+            "finish_reason": "stop",
+            "message": {"role": "assistant", "content": content},
+        }],
     })
     .to_string()
 }
