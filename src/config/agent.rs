@@ -13,11 +13,14 @@ pub(crate) struct AgentConfig {
     /// Where to post, with its path.
     pub(crate) ingest_url: String,
     pub(crate) poll_interval: Duration,
+    /// How long a record may be in memory only.
+    pub(crate) drain_interval: Duration,
     pub(crate) state_file: PathBuf,
     /// `None`: the kernel's host name.
     pub(crate) host: Option<HostName>,
     pub(crate) trust: Trust,
     pub(crate) payload_bytes: usize,
+    pub(crate) spool_bytes_max: u64,
     pub(crate) kmsg_path: PathBuf,
     pub(crate) api_key: Secret,
 }
@@ -25,6 +28,10 @@ pub(crate) struct AgentConfig {
 /// Below, an idle agent would keep a core busy; above, the ring has long been overwritten.
 const POLL_INTERVAL_MIN: Duration = Duration::from_millis(100);
 const POLL_INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
+const DRAIN_INTERVAL_MIN: Duration = Duration::from_millis(50);
+/// Room for a few blocks; and no more than a host can spare.
+const SPOOL_BYTES_MIN: u64 = 1024 * 1024;
+const SPOOL_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 /// Room for the longest record (every byte of it escaped) and for what stands around it.
 const PAYLOAD_BYTES_MIN: u64 = 64 * 1024;
 const PAYLOAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -34,6 +41,7 @@ impl AgentConfig {
         let mut file = Section::parse(text, AGENT_KEYS).map_err(|problem| vec![problem])?;
         let url = collector_url(&mut file);
         let poll_interval = file.span("poll_interval", POLL_INTERVAL_MIN..=POLL_INTERVAL_MAX);
+        let drain_interval = file.span("drain_interval", DRAIN_INTERVAL_MIN..=POLL_INTERVAL_MAX);
         let state_file = file.path("state_file");
         if let Some(path) = &state_file {
             file.check("state_file", (probe.writable)(path));
@@ -41,6 +49,7 @@ impl AgentConfig {
         let host = host(&mut file, probe);
         let trust = trust(&mut file, probe);
         let payload_bytes = file.whole("max_payload_bytes", PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX);
+        let spool_bytes_max = file.whole("spool_max_bytes", SPOOL_BYTES_MIN..=SPOOL_BYTES_MAX);
         let kmsg_path = file.path("kmsg_path");
         let mut problems = file.finish();
         let api_key = secret(API_KEY, probe).map_err(|problem| problems.push(problem)).ok();
@@ -51,10 +60,12 @@ impl AgentConfig {
                 Ok(Self {
                     ingest_url: url.ending_in(crate::wire::INGEST_PATH),
                     poll_interval,
+                    drain_interval: drain_interval.min(poll_interval),
                     state_file,
                     host,
                     trust,
                     payload_bytes: payload_bytes as usize,
+                    spool_bytes_max,
                     kmsg_path,
                     api_key,
                 })
@@ -140,6 +151,8 @@ mod tests {
         assert_eq!(config.kmsg_path, PathBuf::from("/dev/kmsg"));
         assert_eq!((config.host, config.trust), (None, Trust::HostStore));
         assert_eq!(config.payload_bytes, 1024 * 1024);
+        assert_eq!(config.drain_interval, Duration::from_secs(5));
+        assert_eq!(config.spool_bytes_max, 16 * 1024 * 1024);
     }
 
     #[test]

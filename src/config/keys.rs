@@ -18,11 +18,13 @@ const fn key(name: &'static str, default: &'static str) -> Key {
 pub(crate) const AGENT_KEYS: &[Key] = &[
     key("collector_url", REQUIRED),
     key("poll_interval", "5m"),
+    key("drain_interval", "5s"),
     key("state_file", "/var/lib/tasseograph/last_timestamp"),
     key("hostname", NONE),
     key("tls_ca_file", NONE),
     key("tls_skip_verify", "false"),
     key("max_payload_bytes", "1048576"),
+    key("spool_max_bytes", "16777216"),
     key("kmsg_path", "/dev/kmsg"),
 ];
 

@@ -67,16 +67,25 @@ pub(crate) enum Step {
     After(SeqRange),
 }
 
-/// Why a state file says nothing useful. The agent then reads the ring from its start; the
-/// collector's cursor removes what it has.
+/// What a state file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nothing: the ring is read from its start; the collector's cursor removes what it has.
+    Unknown,
+    /// The older format, a bare time: the Go implementation's agent sent what was before it.
+    SentBefore(crate::time::Wall),
+    Known(Cursor),
+}
+
+/// Why a state file says nothing useful.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StateError {
     Empty,
     NotOurs,
 }
 
 impl StateError {
-    pub(crate) fn reason(&self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Empty => "it is empty",
             Self::NotOurs => "it is not a state of this program",
@@ -84,14 +93,38 @@ impl StateError {
     }
 }
 
+impl State {
+    /// Reads a state file's text.
+    pub(crate) fn decode(text: &str) -> Result<Self, StateError> {
+        let line = text.trim();
+        if line.is_empty() {
+            return Err(StateError::Empty);
+        }
+        let mut words = line.split(' ');
+        let time = words.next().and_then(crate::time::Wall::parse).ok_or(StateError::NotOurs)?;
+        let fields: Vec<_> = words.collect();
+        match fields.as_slice() {
+            [] => Ok(Self::SentBefore(time)),
+            [boot, seq, "v=1"] if text.ends_with('\n') => {
+                let boot = boot.strip_prefix("boot=").and_then(BootId::parse);
+                let seq: Option<u64> = seq.strip_prefix("seq=").and_then(|seq| seq.parse().ok());
+                let next = seq.map(|seq| Seq(seq).min(Seq::MAX));
+                let boot = boot.filter(|_| next.is_some()).ok_or(StateError::NotOurs)?;
+                Ok(Self::Known(Cursor { boot, next }))
+            }
+            _ => Err(StateError::NotOurs),
+        }
+    }
+}
+
 impl Cursor {
-    /// Where to go on in `boot`, given what the state file says. Another boot's state means that
-    /// this boot is new to us, and a boot's first record is 0: what the ring lost of it is a gap.
-    pub(crate) fn resume(boot: BootId, state: Option<&Self>) -> Self {
+    /// Where to go on in `boot`. Another boot's state means that this boot is new to us, and a
+    /// boot's first record is 0: what the ring lost of it is a gap.
+    pub(crate) fn resume(boot: BootId, state: &State) -> Self {
         match state {
-            None => Self { boot, next: None },
-            Some(state) if state.boot == boot => state.clone(),
-            Some(_) => Self { boot, next: Some(Seq(0)) },
+            State::Known(cursor) if cursor.boot == boot => cursor.clone(),
+            State::Known(_) => Self { boot, next: Some(Seq(0)) },
+            State::Unknown | State::SentBefore(_) => Self { boot, next: None },
         }
     }
 
@@ -109,33 +142,6 @@ impl Cursor {
     pub(crate) fn encode(&self, acknowledged: crate::time::Wall) -> String {
         let next = self.next.map_or(0, |seq| seq.0);
         format!("{acknowledged} boot={} seq={next} v=1\n", self.boot)
-    }
-
-    /// Reads a state file's text. The older format, a bare RFC 3339 time, says nothing of
-    /// sequences: `Ok(None)`, the ring is read from its start.
-    pub(crate) fn decode(text: &str) -> Result<Option<Self>, StateError> {
-        let line = text.trim();
-        if line.is_empty() {
-            return Err(StateError::Empty);
-        }
-        let mut words = line.split(' ');
-        let time = words.next().and_then(crate::time::Wall::parse);
-        let fields: Vec<_> = words.collect();
-        match (time, fields.as_slice()) {
-            (Some(_), []) => Ok(None),
-            (Some(_), [boot, seq, "v=1"]) if text.ends_with('\n') => {
-                let boot = boot
-                    .strip_prefix("boot=")
-                    .and_then(BootId::parse)
-                    .ok_or(StateError::NotOurs)?;
-                let seq = seq
-                    .strip_prefix("seq=")
-                    .and_then(|seq| seq.parse().ok())
-                    .ok_or(StateError::NotOurs)?;
-                Ok(Some(Self { boot, next: Some(Seq(seq).min(Seq::MAX)) }))
-            }
-            _ => Err(StateError::NotOurs),
-        }
     }
 }
 
@@ -163,10 +169,10 @@ mod tests {
 
     #[test]
     fn a_new_boot_starts_at_zero_and_no_state_starts_anywhere() {
-        assert_eq!(Cursor::resume(boot('1'), None), at(None));
-        assert_eq!(Cursor::resume(boot('1'), Some(&at(Some(8)))), at(Some(8)));
+        assert_eq!(Cursor::resume(boot('1'), &State::Unknown), at(None));
+        assert_eq!(Cursor::resume(boot('1'), &State::Known(at(Some(8)))), at(Some(8)));
         let other = Cursor { boot: boot('2'), next: Some(Seq(8)) };
-        assert_eq!(Cursor::resume(boot('1'), Some(&other)), at(Some(0)));
+        assert_eq!(Cursor::resume(boot('1'), &State::Known(other)), at(Some(0)));
     }
 
     #[test]
@@ -175,20 +181,22 @@ mod tests {
         let line =
             "2026-02-03T12:25:01.123456Z boot=11111111-1111-1111-1111-111111111111 seq=8123 v=1\n";
         assert_eq!(text, line);
-        assert_eq!(Cursor::decode(&text), Ok(Some(at(Some(8123)))));
-        assert_eq!(Cursor::decode("2026-02-03T12:25:01Z"), Ok(None));
-        assert_eq!(Cursor::decode("2026-02-03T13:25:01.123456789+01:00\n"), Ok(None));
+        assert_eq!(State::decode(&text), Ok(State::Known(at(Some(8123)))));
+        let time = Wall::parse("2026-02-03T12:25:01Z").unwrap();
+        for older in ["2026-02-03T12:25:01Z", "2026-02-03T13:25:01.000000009+01:00\n"] {
+            assert_eq!(State::decode(older), Ok(State::SentBefore(time)));
+        }
     }
 
     #[test]
     fn a_state_cut_anywhere_is_never_taken_for_a_smaller_one() {
         let whole = at(Some(8123)).encode(Wall::parse("2026-02-03T12:25:01.123456Z").unwrap());
         for cut in 0..whole.len() {
-            let decoded = Cursor::decode(&whole[..cut]);
-            assert!(!matches!(decoded, Ok(Some(_))), "cut at {cut}: {decoded:?}");
+            let decoded = State::decode(&whole[..cut]);
+            assert!(!matches!(decoded, Ok(State::Known(_))), "cut at {cut}: {decoded:?}");
         }
         for garbage in ["\0\0\0\0", "seq=5", "2026-02-03T12:25:01Z boot=x seq=1 v=1\n", "v=1"] {
-            assert!(Cursor::decode(garbage).is_err(), "{garbage:?}");
+            assert!(State::decode(garbage).is_err(), "{garbage:?}");
         }
     }
 

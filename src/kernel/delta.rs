@@ -14,7 +14,44 @@ pub(crate) struct Delta {
     /// Verbatim, with their sequence numbers.
     pub(crate) records: Vec<(Seq, String)>,
     /// What the agent saw missing.
-    pub(crate) lost: Vec<SeqRange>,
+    pub(crate) lost: Vec<Loss>,
+}
+
+/// Records that will never come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Loss {
+    pub(crate) range: SeqRange,
+    pub(crate) reason: LossReason,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LossReason {
+    /// The kernel overwrote them before anyone read them.
+    Overrun,
+    /// The agent's spool had no room for them.
+    SpoolFull,
+    /// The collector could not take them; the agent has set them aside.
+    Refused,
+    /// Neither sent nor said to be lost: an agent of ours never does this.
+    Unexplained,
+}
+
+impl LossReason {
+    const ALL: [Self; 4] = [Self::Overrun, Self::SpoolFull, Self::Refused, Self::Unexplained];
+
+    /// As the wire, the spool and the `gaps` table have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Overrun => "overrun",
+            Self::SpoolFull => "spool_full",
+            Self::Refused => "refused",
+            Self::Unexplained => "unexplained",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +90,7 @@ impl Delta {
         boot: BootId,
         range: SeqRange,
         lines: Vec<String>,
-        lost: Vec<SeqRange>,
+        lost: Vec<Loss>,
     ) -> Result<Self, DeltaError> {
         if range.to < range.from {
             return Err(DeltaError::BackwardRange(range));
@@ -73,7 +110,7 @@ impl Delta {
             records.push((head.seq, line));
         }
         let mut free_from = range.from;
-        for (index, gap) in lost.iter().enumerate() {
+        for (index, gap) in lost.iter().map(|loss| loss.range).enumerate() {
             if gap.len() == 0 || gap.from < free_from || gap.to > range.to {
                 return Err(DeltaError::BadLost { index });
             }
@@ -85,14 +122,18 @@ impl Delta {
     /// Leaves out what lies below the cursor: it is stored already.
     pub(crate) fn trim(&mut self, cursor: Seq) {
         self.records.retain(|(seq, _)| *seq >= cursor);
-        self.lost = self.lost.iter().filter_map(|gap| gap.at_or_above(cursor)).collect();
+        let kept = |loss: &Loss| {
+            let range = loss.range.at_or_above(cursor)?;
+            Some(Loss { range, ..*loss })
+        };
+        self.lost = self.lost.iter().filter_map(kept).collect();
         self.range.from = self.range.from.max(cursor).min(self.range.to);
     }
 
     /// What of the range is neither a record nor said to be lost. An agent of ours leaves none.
     pub(crate) fn unaccounted(&self) -> Vec<SeqRange> {
         let records = self.records.iter().map(|(seq, _)| SeqRange::new(*seq, seq.next()));
-        let mut known: Vec<_> = records.chain(self.lost.iter().copied()).collect();
+        let mut known: Vec<_> = records.chain(self.lost.iter().map(|loss| loss.range)).collect();
         known.sort_unstable_by_key(|range| range.from);
         let mut holes = Vec::new();
         let mut at = self.range.from;
@@ -139,7 +180,11 @@ mod tests {
     fn delta(span: SeqRange, seqs: &[u64], lost: &[(u64, u64)]) -> Result<Delta, DeltaError> {
         let boot = BootId::parse("422187ae-7ed4-4935-b73e-ea4262667985").unwrap();
         let lines = seqs.iter().map(|seq| format!("6,{seq},1,-;text")).collect();
-        Delta::new(boot, span, lines, lost.iter().map(|(from, to)| range(*from, *to)).collect())
+        let loss = |(from, to): &(u64, u64)| Loss {
+            range: range(*from, *to),
+            reason: LossReason::Overrun,
+        };
+        Delta::new(boot, span, lines, lost.iter().map(loss).collect())
     }
 
     #[test]
@@ -169,7 +214,8 @@ mod tests {
             let mut trimmed = whole.clone();
             trimmed.trim(Seq(cursor));
             let kept: Vec<_> = trimmed.records.iter().map(|(seq, _)| seq.0).collect();
-            assert_eq!((trimmed.range.from.0, kept, trimmed.lost), (from, seqs, lost), "{cursor}");
+            let gaps: Vec<_> = trimmed.lost.iter().map(|loss| loss.range).collect();
+            assert_eq!((trimmed.range.from.0, kept, gaps), (from, seqs, lost), "{cursor}");
         }
     }
 

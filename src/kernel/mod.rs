@@ -6,14 +6,16 @@
 //! `analyze` drives `text`.
 
 mod boot;
+mod clock;
 mod cursor;
 mod delta;
 mod record;
 mod text;
 
 pub(crate) use boot::BootId;
-pub(crate) use cursor::{Cursor, Seq, SeqRange, Step};
-pub(crate) use delta::Delta;
+pub(crate) use clock::BootClock;
+pub(crate) use cursor::{Cursor, Seq, SeqRange, State, Step};
+pub(crate) use delta::{Delta, Loss, LossReason};
 pub(crate) use record::{Head, Level, Origin, Record, RecordError, escape_controls};
 pub(crate) use text::{Log, read_log};
 

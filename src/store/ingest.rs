@@ -6,7 +6,7 @@
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{Store, StoreError};
-use crate::kernel::{BootId, Delta, Seq, SeqRange, escape_controls};
+use crate::kernel::{BootId, Delta, Loss, LossReason, Seq, SeqRange, escape_controls};
 use crate::time::Wall;
 use crate::wire::{Content, HostName, ReplyStatus};
 
@@ -31,11 +31,6 @@ pub(crate) struct Stored {
     /// Records newly known to be missing.
     pub(crate) lost: u64,
 }
-
-/// Why records are missing, as the `gaps` table says it.
-const OVERRUN: &str = "overrun";
-/// Neither sent nor said to be lost: an agent never does this.
-const UNEXPLAINED: &str = "unexplained";
 
 impl Store {
     /// When this returns `Ok`, what it says is on disk.
@@ -121,11 +116,12 @@ fn store_records(
     // What lies between the cursor and the range was skipped without a word.
     let skipped = cursor.map(|cursor| SeqRange::new(cursor, delta.range.from));
     let unexplained = delta.unaccounted().into_iter().chain(skipped);
-    let overrun = delta.lost.iter().map(|gap| (*gap, OVERRUN));
-    for (gap, reason) in unexplained.map(|gap| (gap, UNEXPLAINED)).chain(overrun) {
-        if gap.len() > 0 {
-            insert_gap(transaction, row, &boot, gap, reason)?;
-            lost += gap.len();
+    let reason = LossReason::Unexplained;
+    let unexplained = unexplained.map(|range| Loss { range, reason });
+    for loss in unexplained.chain(delta.lost.iter().copied()) {
+        if loss.range.len() > 0 {
+            insert_gap(transaction, row, &boot, loss)?;
+            lost += loss.range.len();
         }
     }
     let lines: Vec<&String> = delta.records.iter().map(|(_, line)| line).collect();
@@ -184,8 +180,7 @@ fn insert_gap(
     transaction: &Transaction<'_>,
     row: &DeltaRow<'_>,
     boot: &BootId,
-    gap: SeqRange,
-    reason: &str,
+    loss: Loss,
 ) -> Result<(), StoreError> {
     transaction
         .prepare_cached(
@@ -195,9 +190,9 @@ fn insert_gap(
         .execute(params![
             row.host.as_str(),
             boot.as_str(),
-            gap.from.0,
-            gap.to.0,
-            reason,
+            loss.range.from.0,
+            loss.range.to.0,
+            loss.reason.name(),
             row.received_at.to_string()
         ])?;
     Ok(())

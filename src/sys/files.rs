@@ -27,7 +27,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let temporary = beside(path, "new");
     let written = write_synced(&temporary, bytes)
         .and_then(|()| std::fs::rename(&temporary, path))
-        .and_then(|()| File::open(folder_of(path))?.sync_all());
+        .and_then(|()| sync_folder(folder_of(path)));
     written.map_err(|error| format!("cannot write {}: {}", quoted(path), cause(&error)))
 }
 
@@ -36,6 +36,63 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Makes a folder's new and removed names survive a power cut.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Cuts a file off at `bytes`, for good.
+pub(crate) fn truncate(path: &Path, bytes: u64) -> Result<(), String> {
+    let file = OpenOptions::new().write(true).open(path);
+    let cut = file.and_then(|file| {
+        file.set_len(bytes)?;
+        file.sync_all()
+    });
+    cut.map_err(|error| format!("cannot cut {}: {}", quoted(path), cause(&error)))
+}
+
+pub(crate) fn remove(path: &Path) -> Result<(), String> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(format!("cannot remove {}: {}", quoted(path), cause(&error)))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn names_in(folder: &Path) -> Result<Vec<String>, String> {
+    let failed = |error| format!("cannot read {}: {}", quoted(folder), cause(&error));
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        names.extend(entry.map_err(failed)?.file_name().into_string().ok());
+    }
+    Ok(names)
+}
+
+/// Adds a line to a file for people to look into.
+pub(crate) fn append_line(path: &Path, line: &str) -> Result<(), String> {
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    let written = file.and_then(|mut file| {
+        file.write_all(line.trim_end().as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()
+    });
+    written.map_err(|error| format!("cannot write {}: {}", quoted(path), cause(&error)))
+}
+
+/// Holds a lock for as long as the file lives: `None` when another process holds it.
+pub(crate) fn lock(path: &Path) -> Result<Option<File>, String> {
+    let failed = |error: io::Error| format!("cannot lock {}: {}", quoted(path), cause(&error));
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = opened.map_err(failed)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(failed(error.into())),
+    }
 }
 
 /// Whether a file can be made in the folder of `path`. A folder that is missing may be made later
@@ -77,7 +134,8 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
+/// `path` with `.ending` behind its name.
+pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{ending}"));
     path.with_file_name(name)

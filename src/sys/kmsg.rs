@@ -9,7 +9,9 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::OFlags;
 
 use super::files;
@@ -85,9 +87,7 @@ impl Kmsg {
         read.map_err(|error| {
             format!("cannot read {}: {}", files::quoted(&self.path), files::cause(&error))
         })?;
-        let digest = ring::digest::digest(&ring::digest::SHA256, &first);
-        let digest = digest.as_ref().try_into().expect("SHA-256 has 32 bytes");
-        Ok(BootId::from_digest(digest))
+        Ok(BootId::from_digest(&super::digest::sha256(&[&first])))
     }
 
     pub(crate) fn read(&mut self) -> Result<Reading, String> {
@@ -98,6 +98,25 @@ impl Kmsg {
         reading.map_err(|error| {
             format!("cannot read {}: {}", files::quoted(&self.path), files::cause(&error))
         })
+    }
+
+    /// Waits until there is something to read, for at most `limit`. A file never says so: `false`.
+    pub(crate) fn wait(&self, limit: Duration) -> bool {
+        let Source::Device { file, .. } = &self.source else {
+            super::clock::sleep(limit);
+            return false;
+        };
+        let mut waited = [PollFd::new(file, PollFlags::IN)];
+        let limit = rustix::time::Timespec::try_from(limit).ok();
+        match rustix::event::poll(&mut waited, limit.as_ref()) {
+            Ok(ready) => ready > 0,
+            // A signal; or no memory, when sleeping is better than turning.
+            Err(rustix::io::Errno::INTR) => false,
+            Err(_) => {
+                super::clock::sleep(Duration::from_millis(100));
+                true
+            }
+        }
     }
 
     /// Back to the oldest record that is still there.

@@ -3,6 +3,8 @@
 //! Decides nothing beyond what each call needs; never names a room that composes.
 
 pub(crate) mod clock;
+pub(crate) mod crash;
+pub(crate) mod digest;
 pub(crate) mod env;
 pub(crate) mod files;
 pub(crate) mod host;

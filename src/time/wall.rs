@@ -16,6 +16,10 @@ impl Wall {
         Self(micros.clamp(-MICROS_MAX, MICROS_MAX))
     }
 
+    pub(crate) fn micros(self) -> i64 {
+        self.0
+    }
+
     /// Any RFC 3339 time, with any offset.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let timestamp: jiff::Timestamp = text.trim().parse().ok()?;

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::HostName;
-use crate::kernel::{BootId, Delta, Seq, SeqRange};
+use crate::kernel::{BootId, Delta, Loss, LossReason, Seq, SeqRange};
 use crate::time::Wall;
 
 /// A post as it arrived, checked.
@@ -40,7 +40,7 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) boot_time: Wall,
     pub(crate) kernel: &'a str,
     pub(crate) range: SeqRange,
-    pub(crate) lost: &'a [SeqRange],
+    pub(crate) lost: &'a [Loss],
     pub(crate) lines: &'a [String],
 }
 
@@ -74,6 +74,8 @@ struct RawOutgoing<'a> {
     first_seq: u64,
     next_seq: u64,
     lost: Vec<[u64; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost_reasons: Option<Vec<&'static str>>,
     lines: &'a [String],
 }
 
@@ -89,6 +91,7 @@ struct RawPost {
     first_seq: Option<u64>,
     next_seq: Option<u64>,
     lost: Option<Vec<[u64; 2]>>,
+    lost_reasons: Option<Vec<String>>,
     lines: Option<Vec<String>>,
 }
 
@@ -103,10 +106,19 @@ impl Outgoing<'_> {
             agent: env!("CARGO_PKG_VERSION"),
             first_seq: self.range.from.0,
             next_seq: self.range.to.0,
-            lost: self.lost.iter().map(|gap| [gap.from.0, gap.to.0]).collect(),
+            lost: self.lost.iter().map(|loss| [loss.range.from.0, loss.range.to.0]).collect(),
+            lost_reasons: self.reasons(),
             lines: self.lines,
         };
         serde_json::to_vec(&raw).expect("strings and numbers always make JSON")
+    }
+}
+
+impl Outgoing<'_> {
+    /// Beside `lost`, one for each; left out where all are the usual one.
+    fn reasons(&self) -> Option<Vec<&'static str>> {
+        let usual = self.lost.iter().all(|loss| loss.reason == LossReason::Overrun);
+        (!usual).then(|| self.lost.iter().map(|loss| loss.reason.name()).collect())
     }
 }
 
@@ -123,9 +135,8 @@ impl Post {
                 let boot = BootId::parse(&id).ok_or_else(|| refused("boot_id", "not a UUID"))?;
                 let range =
                     SeqRange::new(seq("first_seq", raw.first_seq)?, seq("next_seq", raw.next_seq)?);
-                let lost = raw.lost.unwrap_or_default();
-                let lost = lost.iter().map(|[from, to]| SeqRange::new(Seq(*from), Seq(*to)));
-                let delta = Delta::new(boot, range, lines, lost.collect())
+                let lost = losses(raw.lost.unwrap_or_default(), raw.lost_reasons)?;
+                let delta = Delta::new(boot, range, lines, lost)
                     .map_err(|error| PostError(error.reason()))?;
                 Content::Records { delta, boot_time: time("boot_time", raw.boot_time)? }
             }
@@ -139,6 +150,25 @@ impl Post {
         })
     }
 }
+
+/// Reasons are new on the wire: without them it is the usual one.
+fn losses(ranges: Vec<[u64; 2]>, reasons: Option<Vec<String>>) -> Result<Vec<Loss>, PostError> {
+    let reasons = match reasons {
+        None => vec![LossReason::Overrun; ranges.len()],
+        Some(names) if names.len() == ranges.len() => names
+            .iter()
+            .map(|name| LossReason::from_name(name).ok_or_else(|| refused("lost_reasons", UNKNOWN)))
+            .collect::<Result<_, _>>()?,
+        Some(_) => return Err(refused("lost_reasons", "not as many as lost has ranges")),
+    };
+    let loss = |([from, to], reason): ([u64; 2], LossReason)| Loss {
+        range: SeqRange::new(Seq(from), Seq(to)),
+        reason,
+    };
+    Ok(ranges.into_iter().zip(reasons).map(loss).collect())
+}
+
+const UNKNOWN: &str = "one of them is not overrun, spool_full, refused or unexplained";
 
 fn refused(field: &str, why: &str) -> PostError {
     PostError(format!("{field}: {why}"))
@@ -180,7 +210,7 @@ mod tests {
         .map(String::from);
         let wall = |text| Wall::parse(text).unwrap();
         let (host, boot) = (HostName::parse("web-1").unwrap(), BootId::parse(BOOT).unwrap());
-        let lost = [SeqRange::new(Seq(6), Seq(9))];
+        let lost = [Loss { range: SeqRange::new(Seq(6), Seq(9)), reason: LossReason::SpoolFull }];
         let outgoing = Outgoing {
             host: &host,
             timestamp: wall("2026-02-03T12:30:00.123456Z"),
@@ -256,6 +286,10 @@ mod tests {
         assert_eq!(with(r#","first_seq":1"#), "next_seq: missing beside a boot_id");
         let huge = with(r#","first_seq":1,"next_seq":18446744073709551615"#);
         assert_eq!(huge, "next_seq: larger than any sequence number");
+        let reasons = r#","first_seq":1,"next_seq":3,"lost":[[1,2]],"lost_reasons""#;
+        for bad in [r#":[]"#, r#":["overrun","overrun"]"#, r#":["bored"]"#] {
+            assert!(with(&format!("{reasons}{bad}")).starts_with("lost_reasons: "), "{bad}");
+        }
         let record = with(r#","first_seq":1,"next_seq":2,"lines":["hello"]"#);
         assert_eq!(record, "lines[0] is not a kernel record: no \";\" ends its fields");
     }

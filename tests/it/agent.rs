@@ -273,7 +273,9 @@ fn systemd_is_told() {
     let mut received = String::new();
     let mut read_until = |part: &str| {
         received.clear();
+        let begun = std::time::Instant::now();
         while !received.contains(part) {
+            assert!(begun.elapsed() < super::support::PATIENCE, "no {part:?} in {received}");
             let mut buffer = [0; 1024];
             let length = socket.recv(&mut buffer).unwrap();
             received.push_str(&String::from_utf8_lossy(&buffer[..length]));

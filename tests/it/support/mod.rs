@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 pub(crate) const KEY: &str = "test-key-3f9a";
 /// Everything that a test waits for happens within this, also on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -56,8 +58,24 @@ pub(crate) fn tasseograph(arguments: &[&str]) -> Command {
     command
 }
 
+/// Runs a command to its end, which it has to reach.
 pub(crate) fn run(arguments: &[&str]) -> Output {
-    tasseograph(arguments).output().unwrap()
+    let child = tasseograph(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.unwrap();
+    let pid = child.id();
+    let (done, waits) = std::sync::mpsc::channel::<()>();
+    let guard = std::thread::spawn(move || {
+        if waits.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).unwrap();
+            if let Err(error) = rustix::process::kill_process(pid, Signal::KILL) {
+                println!("cannot end {pid:?}: {error}");
+            }
+        }
+    });
+    let output = child.wait_with_output().unwrap();
+    drop(done);
+    guard.join().unwrap();
+    output
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {

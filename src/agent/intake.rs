@@ -1,0 +1,129 @@
+//! The intake: what the ring gives becomes blocks, in order, each record once.
+//!
+//! Pure. Owns the expected sequence number of this boot and the block that is being filled; reads
+//! no ring, writes no file. Driven by `agent::Agent`: `offer` until `Offer::Full` or the ring's
+//! end, then
+//! `take`, and the block goes to the spool.
+
+use crate::kernel::{Cursor, Head, Loss, LossReason, RecordError, Seq, SeqRange, Step};
+use crate::time::Wall;
+
+use super::block::Block;
+
+pub(super) struct Intake {
+    cursor: Cursor,
+    block: Option<Block>,
+    bytes: usize,
+    /// The kernel's time of the last record that was taken.
+    last_usec: u64,
+    /// Records before it were sent by an agent of the older form: taken over once.
+    skip_before_usec: Option<u64>,
+}
+
+/// What became of a record.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// It was taken before.
+    Old,
+    Taken,
+    /// No room: take the block first, then offer it again.
+    Full(String),
+}
+
+/// A block is handed on when it is this large: what one agent holds in memory of the ring.
+pub(super) const BLOCK_BYTES_MAX: usize = 256 * 1024;
+
+impl Intake {
+    pub(super) fn new(cursor: Cursor) -> Self {
+        Self { cursor, block: None, bytes: 0, last_usec: 0, skip_before_usec: None }
+    }
+
+    /// The sequence number that is expected next; `None` before the first record of all.
+    pub(super) fn expected(&self) -> Option<Seq> {
+        self.cursor.next
+    }
+
+    pub(super) fn last_usec(&self) -> u64 {
+        self.last_usec
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn skip_before(&mut self, usec: u64) {
+        self.skip_before_usec = Some(usec);
+    }
+
+    pub(super) fn offer(&mut self, line: String, read_at: Wall) -> Result<Offer, RecordError> {
+        let head = Head::parse(&line)?;
+        let before = self.skip_before_usec.is_some_and(|usec| head.usec < usec);
+        if before && self.cursor.next.is_none() {
+            return Ok(Offer::Old);
+        }
+        let gap = match self.cursor.step(head.seq) {
+            Step::Old => return Ok(Offer::Old),
+            _ if self.bytes + line.len() > BLOCK_BYTES_MAX && self.block.is_some() => {
+                return Ok(Offer::Full(line));
+            }
+            Step::New => None,
+            Step::After(gap) => Some(gap),
+        };
+        let from = self.cursor.next.unwrap_or(head.seq);
+        let block = self.block.get_or_insert_with(|| Block::empty(from, read_at));
+        let reason = LossReason::Overrun;
+        block.lost.extend(gap.map(|range| Loss { range, reason }));
+        block.range.to = head.seq.next();
+        block.read_at = read_at;
+        self.bytes += line.len();
+        block.lines.push(line);
+        self.cursor.next = Some(head.seq.next());
+        self.last_usec = head.usec;
+        Ok(Offer::Taken)
+    }
+
+    /// What was taken since the last call; `None` for nothing.
+    pub(super) fn take(&mut self, boot_time: Wall) -> Option<Block> {
+        self.bytes = 0;
+        let mut block = self.block.take()?;
+        block.boot_time = boot_time;
+        Some(block)
+    }
+
+    /// Puts a block back that could not be spooled.
+    pub(super) fn put_back(&mut self, block: Block) {
+        self.bytes = block.lines.iter().map(String::len).sum();
+        self.block = Some(block);
+    }
+
+    /// The collector has everything before `next`.
+    pub(super) fn advance(&mut self, next: Seq) {
+        self.cursor.next = Some(self.cursor.next.map_or(next, |now| now.max(next)));
+    }
+
+    /// Ends the block at `to`: what was not offered before it is gone.
+    pub(super) fn close_at(&mut self, to: Seq, read_at: Wall) {
+        let Some(from) = self.cursor.next.filter(|next| *next < to) else { return };
+        let block = self.block.get_or_insert_with(|| Block::empty(from, read_at));
+        let range = SeqRange::new(from, to);
+        block.lost.push(Loss { range, reason: LossReason::Overrun });
+        block.range.to = to;
+        self.cursor.next = Some(to);
+    }
+
+    /// The state was ahead of the ring: whatever the ring starts with is the start.
+    pub(super) fn forget(&mut self) {
+        self.cursor.next = None;
+        self.block = None;
+        self.bytes = 0;
+    }
+
+    /// Whether all that was read lies below what is expected, with a hole before it: no ring of
+    /// this boot can be so.
+    pub(super) fn is_ahead_of(&self, newest: Option<Seq>) -> bool {
+        match (self.cursor.next, newest) {
+            (Some(expected), Some(newest)) => newest.next() < expected,
+            _ => false,
+        }
+    }
+}

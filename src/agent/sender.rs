@@ -1,0 +1,118 @@
+//! The sender: one batch as one post, and what its answer means.
+
+use std::time::Duration;
+
+use super::dispatch::Batch;
+use super::pace::Setback;
+use crate::config::{self, AgentConfig, Secret};
+use crate::sys::http::{Client, ClientSettings, Deadline};
+use crate::wire::{HostName, Outgoing, Reply};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A collector that is busy writing may take a while; a dead one must not hold us for ever.
+const POST_TIMEOUT: Duration = Duration::from_secs(30);
+const REPLY_BYTES_MAX: u64 = 64 * 1024;
+const REASON_CHARS_MAX: usize = 300;
+
+pub(super) struct Sender {
+    client: Client,
+    url: String,
+    api_key: Secret,
+    host: HostName,
+    kernel: String,
+}
+
+/// What became of a post, sorted by what the agent does next.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Taken(Reply),
+    /// 413: send less at once.
+    TooLarge,
+    /// 400: something in it cannot be taken.
+    Malformed(String),
+    /// Keep the records, try again.
+    Failed(String, Setback),
+}
+
+impl Sender {
+    /// Fails where the certificates to trust cannot be read.
+    pub(super) fn new(
+        config: &AgentConfig,
+        host: HostName,
+        kernel: String,
+    ) -> Result<Self, String> {
+        let client = Client::new(&ClientSettings {
+            trust: &config.trust,
+            https: true,
+            connect_timeout: CONNECT_TIMEOUT,
+            deadline: Deadline::Phase(POST_TIMEOUT),
+            answer_bytes_max: REPLY_BYTES_MAX,
+        })?;
+        let (url, api_key) = (config.ingest_url.clone(), config.api_key.clone());
+        Ok(Self { client, url, api_key, host, kernel })
+    }
+
+    pub(super) fn post(&self, batch: &Batch) -> Answer {
+        let body = Outgoing {
+            host: &self.host,
+            timestamp: batch.read_at,
+            boot: &batch.boot,
+            boot_time: batch.boot_time,
+            kernel: &self.kernel,
+            range: batch.range,
+            lost: &batch.lost,
+            lines: &batch.lines,
+        }
+        .encode();
+        let url = &self.url;
+        let answer = match self.client.post(url, Some(&self.api_key), &body) {
+            Ok(answer) => answer,
+            Err(error) => {
+                let reason = format!("cannot post to {url}: {}", error.0);
+                return Answer::Failed(reason, Setback::Soon(None));
+            }
+        };
+        let soon = Setback::Soon(answer.retry_after);
+        let said = |what: &str| format!("{url} answered {}: {what}", answer.status);
+        match answer.status {
+            200 => match Reply::decode(&answer.body) {
+                Some(reply) => Answer::Taken(reply),
+                None => Answer::Failed(
+                    said("it is not a collector's answer; is there a proxy in between?"),
+                    soon,
+                ),
+            },
+            400 => Answer::Malformed(said(&error_text(&answer.body))),
+            401 | 403 => {
+                let what = format!("the key is not the collector's; check {}", config::API_KEY);
+                Answer::Failed(said(&what), Setback::Slow)
+            }
+            413 => Answer::TooLarge,
+            _ => Answer::Failed(said(&error_text(&answer.body)), soon),
+        }
+    }
+}
+
+/// The collector's own words, if the body holds any.
+fn error_text(body: &[u8]) -> String {
+    let text = serde_json::from_slice::<serde_json::Value>(body).ok();
+    let text = text.as_ref().and_then(|value| value.get("error")?.as_str());
+    let text = crate::kernel::escape_controls(text.unwrap_or("no reason given"));
+    text.chars().take(REASON_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_shown_in_the_collectors_words() {
+        for (body, expected) in [
+            (&br#"{"error":"lines[0] is bad\n"}"#[..], r"lines[0] is bad\x0a"),
+            (b"<html>", "no reason given"),
+            (b"{}", "no reason given"),
+        ] {
+            assert_eq!(error_text(body), expected);
+        }
+    }
+}
