@@ -37,14 +37,16 @@ pub(super) struct Sent {
 }
 
 impl Agent {
-    /// Sends all that is new, oldest first, in as many posts as it takes; at least one, so that the
-    /// collector knows that we live.
+    /// Sends all that is new by now, oldest first, in as many posts as it takes; at least one, so
+    /// that the collector knows that we live. What comes meanwhile is for the next time: in a flood
+    /// this would not end, and the posts would be ever so small.
     pub(super) fn deliver(&mut self) -> Result<Sent, Failure> {
         let mut sent = Sent::default();
         let mut went_back = false;
+        self.look()?;
+        let flushed = self.flush();
+        let until = self.intake.expected();
         loop {
-            self.look()?;
-            let flushed = self.flush();
             self.dispatch.begin();
             let (spool, dispatch) = (&self.spool, &mut self.dispatch);
             let mut added = Added::All;
@@ -67,6 +69,10 @@ impl Agent {
                 went_back = true;
                 self.refill(back, &mut sent)?;
             }
+            let acknowledged = self.dispatch.acknowledged_cursor();
+            if until.is_some() && acknowledged.boot == self.boot && acknowledged.next >= until {
+                return Ok(sent);
+            }
         }
     }
 
@@ -80,14 +86,12 @@ impl Agent {
 
     /// Posts the batch; says what the collector lacks, if it asks for older records.
     fn post(&mut self, sent: &mut Sent) -> Result<Option<SeqRange>, Failure> {
-        self.notifier.alive();
         let Some(batch) = self.dispatch.batch() else { return Ok(None) };
         let records = batch.lines.len() as u64;
         let lost: u64 = batch.lost.iter().map(|loss| loss.range.len()).sum();
         crash::point("before send");
-        let answer = self.sender.post(batch);
-        crash::point("after send");
-        match answer {
+        self.sender.post(batch);
+        match self.answer() {
             Answer::Taken(reply) => {
                 sent.posts += 1;
                 sent.records += records;
@@ -113,6 +117,22 @@ impl Agent {
         }
     }
 
+    /// Waits for the collector, and keeps up with the ring meanwhile.
+    fn answer(&mut self) -> Answer {
+        loop {
+            self.notifier.alive();
+            if let Some(answer) = self.sender.answer(super::GATHER) {
+                return answer;
+            }
+            if let Err(reason) = self.look() {
+                log::debug!("{reason}"); // The next poll fails with it.
+            }
+            if self.flush_due() <= clock::mono() {
+                self.flush();
+            }
+        }
+    }
+
     fn adopt(&mut self, reply: &Reply) -> Result<Moved, Failure> {
         let Some(batch) = self.dispatch.batch() else { return Ok(Moved::On) };
         let (boot, end) = (batch.boot.clone(), batch.range.to);
@@ -125,13 +145,20 @@ impl Agent {
         crash::point("after the reply");
         // A poll without news writes nothing.
         let cursor = self.dispatch.acknowledged_cursor();
-        if cursor.next != self.saved {
-            state::write(&self.config.state_file, cursor, last)?;
-            self.saved = cursor.next;
+        let written = if self.saved.as_ref() == Some(cursor) || cursor.next.is_none() {
+            Ok(())
+        } else {
+            state::write(&self.config.state_file, cursor, last)
+        };
+        if written.is_ok() {
+            self.saved = Some(cursor.clone());
         }
+        // Also where the state cannot be written, since the spool may be what fills the disk: from
+        // an older state too much is sent, and the collector's cursor removes it.
         if moved == Moved::On {
             self.spool.acknowledge(&boot, next)?;
         }
+        written?;
         Ok(moved)
     }
 
@@ -162,7 +189,8 @@ impl Agent {
         };
         self.dispatch.begin();
         let heartbeat = self.dispatch.finish(clock::wall(), self.boot_clock.boot_time());
-        match self.sender.post(heartbeat) {
+        self.sender.post(heartbeat);
+        match self.answer() {
             Answer::Taken(_) => {}
             Answer::Failed(reason, setback) => return Err(Failure { reason, setback }),
             _ => return Err(blame(reason)),

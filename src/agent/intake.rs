@@ -57,8 +57,8 @@ impl Intake {
 
     pub(super) fn offer(&mut self, line: String, read_at: Wall) -> Result<Offer, RecordError> {
         let head = Head::parse(&line)?;
-        let before = self.skip_before_usec.is_some_and(|usec| head.usec < usec);
-        if before && self.cursor.next.is_none() {
+        if self.skip_before_usec.is_some_and(|usec| head.usec < usec) {
+            self.advance(head.seq.next());
             return Ok(Offer::Old);
         }
         let gap = match self.cursor.step(head.seq) {
@@ -78,6 +78,7 @@ impl Intake {
         self.bytes += line.len();
         block.lines.push(line);
         self.cursor.next = Some(head.seq.next());
+        self.skip_before_usec = None;
         self.last_usec = head.usec;
         Ok(Offer::Taken)
     }
@@ -118,12 +119,10 @@ impl Intake {
         self.bytes = 0;
     }
 
-    /// Whether all that was read lies below what is expected, with a hole before it: no ring of
-    /// this boot can be so.
-    pub(super) fn is_ahead_of(&self, newest: Option<Seq>) -> bool {
-        match (self.cursor.next, newest) {
-            (Some(expected), Some(newest)) => newest.next() < expected,
-            _ => false,
-        }
+    /// Where the ring ends, if all that was read lies below what is expected, with a hole before
+    /// it: no ring of this boot can be so.
+    pub(super) fn ahead_of(&self, newest: Option<Seq>) -> Option<Seq> {
+        let end = newest?.next();
+        (end < self.cursor.next?).then_some(end)
     }
 }

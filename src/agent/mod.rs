@@ -1,8 +1,8 @@
 //! The agent: reads what the kernel log has new, spools it, posts it, remembers how far it came.
 //!
-//! One thread, one loop. Every instant is a good one for SIGKILL: the spool ends in whole blocks,
-//! the state file moves only after the collector's answer, and the collector's cursor removes what
-//! is sent twice.
+//! One loop in one thread; another only waits for the collector's answers. Every instant is a good
+//! one for SIGKILL: the spool ends in whole blocks, the state file moves only after the collector's
+//! answer, and the collector's cursor removes what is sent twice.
 //!
 //! ```text
 //!  ring ─look─▶ Intake ─flush─▶ Spool ─read─▶ Dispatch ─post─▶ collector
@@ -44,6 +44,8 @@ use spool::Spool;
 const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 /// After a record wakes us: its neighbours are on their way, and one look takes them all.
 const GATHER: Duration = Duration::from_millis(50);
+/// Reasons that are told one from the other; what fails in more ways is described by these.
+const REASONS_MAX: usize = 8;
 /// A record that an agent of the older form may have sent or not: it kept whole seconds.
 const OLDER_STATE_SLACK: Duration = Duration::from_secs(1);
 
@@ -64,10 +66,11 @@ struct Agent {
     /// The first look reads old records: they tell nothing of the clock.
     looked: bool,
     notifier: Notifier,
-    /// What the log said last: said once a change.
-    healthy: Option<bool>,
+    /// What the log said since it last worked: each reason once.
+    said: Vec<String>,
+    healthy: bool,
     /// What the state file says.
-    saved: Option<Seq>,
+    saved: Option<Cursor>,
     disk_trouble: Limited,
     _lock: File,
 }
@@ -136,12 +139,10 @@ impl Agent {
             let since = time.minus(OLDER_STATE_SLACK).micros() - boot_clock.boot_time().micros();
             intake.skip_before(u64::try_from(since).unwrap_or(0));
         }
-        let acknowledged = match state {
-            State::Known(cursor) => cursor,
-            _ => Cursor { boot: boot.clone(), next: None },
-        };
+        let saved = if let State::Known(cursor) = state { Some(cursor) } else { None };
+        let acknowledged = saved.clone().unwrap_or(Cursor { boot: boot.clone(), next: None });
         Ok(Self {
-            saved: acknowledged.next,
+            saved,
             dispatch: Dispatch::new(acknowledged, config.payload_bytes),
             pace: Pace::new(config.poll_interval, clock::mono(), random::seed()),
             flushed_at: clock::mono(),
@@ -155,7 +156,8 @@ impl Agent {
             boot_clock,
             looked: false,
             notifier,
-            healthy: None,
+            said: Vec::new(),
+            healthy: false,
             disk_trouble: Limited::default(),
             config,
             _lock: lock,
@@ -213,17 +215,21 @@ impl Agent {
                 self.pace.succeeded(now);
                 self.notifier
                     .status(&format!("all records before {} are acknowledged", self.next()));
-                if self.healthy.replace(true) != Some(true) {
+                self.said.clear();
+                if !self.healthy {
+                    self.healthy = true;
                     log::info!("the collector has all records before {}", self.next());
                 }
             }
             Err(Failure { reason, setback }) => {
                 self.pace.failed(now, setback);
                 self.notifier.status(&format!("failing: {reason}"));
-                if self.healthy.replace(false) == Some(false) {
+                self.healthy = false;
+                if self.said.contains(&reason) || self.said.len() == REASONS_MAX {
                     log::debug!("still failing: {reason}");
                 } else {
                     log::error!("{reason}; records are spooled and sent when it works");
+                    self.said.push(reason);
                 }
             }
         }
@@ -269,15 +275,14 @@ impl Agent {
                 None => match self.kmsg.read()? {
                     Reading::Record(line) => line,
                     Reading::Overrun => continue,
-                    Reading::End if self.intake.is_ahead_of(newest) => {
-                        log::warn!(
-                            "the state is ahead of the kernel log; reading it from the start"
-                        );
-                        self.forget()?;
-                        newest = None;
-                        continue;
-                    }
-                    Reading::End => break,
+                    Reading::End => match self.intake.ahead_of(newest) {
+                        None => break,
+                        Some(end) => {
+                            self.forget(end)?;
+                            newest = None;
+                            continue;
+                        }
+                    },
                 },
             };
             newest = Head::parse(&line).ok().map(|head| head.seq).max(newest);
@@ -298,11 +303,19 @@ impl Agent {
         Ok(())
     }
 
-    /// The state was of another ring than this one, whatever its boot id says.
-    fn forget(&mut self) -> Result<(), String> {
+    /// The state is of another ring than this one, which ends at `end`, whatever its boot id says.
+    fn forget(&mut self, end: Seq) -> Result<(), String> {
+        log::warn!("the state is ahead of the kernel log; reading it from the start");
         self.intake.forget();
         self.dispatch.forget(&self.boot);
-        self.spool.clear()?;
+        match self.spool.next_of(&self.boot) {
+            Some(next) if next > end => {
+                log::error!("the spool is ahead of the kernel log too; it is dropped");
+                self.spool.clear()?;
+            }
+            Some(next) => self.intake.advance(next),
+            None => {}
+        }
         self.kmsg.rewind()
     }
 
@@ -320,7 +333,7 @@ impl Agent {
     fn flush(&mut self) -> bool {
         self.flushed_at = clock::mono();
         let Some(block) = self.intake.take(self.boot_clock.boot_time()) else { return true };
-        match self.spool.append(&self.boot, &block) {
+        match self.spool.append(&self.boot, &block, self.flushed_at) {
             Ok(()) => true,
             Err(reason) => {
                 if let Some(unsaid) = self.disk_trouble.allow(self.flushed_at) {

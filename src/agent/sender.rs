@@ -1,10 +1,16 @@
 //! The sender: one batch as one post, and what its answer means.
+//!
+//! A thread of its own waits for the collector, so that the agent goes on reading the ring: a
+//! collector that hangs for a minute would cost whatever the kernel overwrites meanwhile. Driven by
+//! `agent::deliver`: `post`, then `answer` until there is one.
 
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use super::dispatch::Batch;
 use super::pace::Setback;
 use crate::config::{self, AgentConfig, Secret};
+use crate::sys::crash;
 use crate::sys::http::{Client, ClientSettings, Deadline};
 use crate::wire::{HostName, Outgoing, Reply};
 
@@ -15,11 +21,17 @@ const REPLY_BYTES_MAX: u64 = 64 * 1024;
 const REASON_CHARS_MAX: usize = 300;
 
 pub(super) struct Sender {
+    host: HostName,
+    kernel: String,
+    bodies: SyncSender<Vec<u8>>,
+    answers: Receiver<Answer>,
+}
+
+/// What the thread has.
+struct Poster {
     client: Client,
     url: String,
     api_key: Secret,
-    host: HostName,
-    kernel: String,
 }
 
 /// What became of a post, sorted by what the agent does next.
@@ -48,11 +60,24 @@ impl Sender {
             deadline: Deadline::Phase(POST_TIMEOUT),
             answer_bytes_max: REPLY_BYTES_MAX,
         })?;
-        let (url, api_key) = (config.ingest_url.clone(), config.api_key.clone());
-        Ok(Self { client, url, api_key, host, kernel })
+        let poster =
+            Poster { client, url: config.ingest_url.clone(), api_key: config.api_key.clone() };
+        let (bodies, to_post) = sync_channel::<Vec<u8>>(1);
+        let (answered, answers) = sync_channel(1);
+        let thread = std::thread::Builder::new().name("post".to_owned()).stack_size(STACK_BYTES);
+        let work = move || {
+            while let Ok(body) = to_post.recv() {
+                if answered.send(poster.post(&body)).is_err() {
+                    return;
+                }
+            }
+        };
+        thread.spawn(work).map_err(|error| format!("no thread to post from: {error}"))?;
+        Ok(Self { host, kernel, bodies, answers })
     }
 
-    pub(super) fn post(&self, batch: &Batch) -> Answer {
+    /// Hands a batch to the thread; `answer` has to be asked for before the next.
+    pub(super) fn post(&self, batch: &Batch) {
         let body = Outgoing {
             host: &self.host,
             timestamp: batch.read_at,
@@ -64,8 +89,30 @@ impl Sender {
             lines: &batch.lines,
         }
         .encode();
+        self.bodies.send(body).expect(THREAD_LIVES);
+    }
+
+    /// Waits for the answer for at most `limit`.
+    pub(super) fn answer(&self, limit: Duration) -> Option<Answer> {
+        match self.answers.recv_timeout(limit) {
+            Ok(answer) => Some(answer),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => panic!("{THREAD_LIVES}"),
+        }
+    }
+}
+
+/// If it does not, something of ours is broken: systemd starts us anew, and nothing is lost.
+const THREAD_LIVES: &str = "the thread that posts lives as long as the agent";
+/// A handshake and a request; large bodies are on the heap.
+const STACK_BYTES: usize = 512 * 1024;
+
+impl Poster {
+    fn post(&self, body: &[u8]) -> Answer {
         let url = &self.url;
-        let answer = match self.client.post(url, Some(&self.api_key), &body) {
+        let answered = self.client.post(url, Some(&self.api_key), body);
+        crash::point("after send");
+        let answer = match answered {
             Ok(answer) => answer,
             Err(error) => {
                 let reason = format!("cannot post to {url}: {}", error.0);

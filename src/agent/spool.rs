@@ -1,11 +1,14 @@
 //! The spool: what was read and is not acknowledged yet, on disk beside the state file.
 //!
 //! A folder of segments, each of one boot, appended to and never changed; a segment goes once all
-//! of it is acknowledged. Over `spool_bytes_max` the oldest segment goes before, and the sequence
-//! numbers tell how much that was. A write that a crash tore ends in a block whose checksum is
-//! wrong: the segment is cut there, and the ring still has what was in it.
+//! of it is acknowledged. Over `spool_max_bytes` the oldest segment goes before that: a block that
+//! says what was lost takes its place, so that the loss is told whatever else is known of its boot.
+//! A write that a crash tore ends in a block whose checksum is wrong: the segment is cut there, and
+//! the ring still has what was in it.
 //!
 //! ```text
+//!  00000006  tasseograph spool v=1 boot=422187ae-...
+//!            block ... lost 800 8001 spool_full
 //!  00000007  tasseograph spool v=1 boot=422187ae-...
 //!            block ...   <- head: the first that is not acknowledged
 //!            block ...
@@ -19,8 +22,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::block::{Block, BlockHead, HEAD_BYTES_MAX};
-use crate::kernel::{BootId, Seq};
-use crate::sys::files;
+use crate::kernel::{BootId, Loss, LossReason, Seq, SeqRange};
+use crate::sys::{files, log::Limited};
+use crate::time::{Mono, Wall};
 
 pub(super) struct Spool {
     folder: PathBuf,
@@ -30,13 +34,19 @@ pub(super) struct Spool {
     head: u64,
     /// Appends to the last segment.
     tail: Option<File>,
+    /// The last segment may end in half a block, and nothing may follow that.
+    torn: bool,
+    overflow: Limited,
 }
 
 struct Segment {
     number: u64,
     boot: BootId,
     bytes: u64,
-    next: Seq,
+    /// What its blocks cover.
+    range: SeqRange,
+    /// It holds no records any more: it says that they are lost.
+    is_loss: bool,
 }
 
 /// The cap is kept by dropping whole segments: an eighth of it at a time.
@@ -52,6 +62,8 @@ impl Spool {
             segments: VecDeque::new(),
             head: 0,
             tail: None,
+            torn: false,
+            overflow: Limited::default(),
         };
         let mut numbers = Vec::new();
         for name in files::names_in(folder)? {
@@ -71,11 +83,13 @@ impl Spool {
         let size = std::fs::metadata(&path).map_err(|error| failed(&path, &error))?.len();
         let found = Reader::open(&path)?.and_then(|mut reader| {
             let boot = reader.boot.clone();
-            let mut next = None;
+            let mut range: Option<SeqRange> = None;
+            let mut is_loss = true;
             while let Some(block) = reader.next_block() {
-                next = Some(block.range.to);
+                range.get_or_insert(block.range).to = block.range.to;
+                is_loss &= block.lines.is_empty();
             }
-            next.map(|next| Segment { number, boot, bytes: reader.at, next })
+            range.map(|range| Segment { number, boot, bytes: reader.at, range, is_loss })
         });
         let whole = found.as_ref().map_or(0, |segment| segment.bytes);
         if whole < size {
@@ -113,17 +127,26 @@ impl Spool {
 
     /// What is expected after the last block of this boot, if any is here.
     pub(super) fn next_of(&self, boot: &BootId) -> Option<Seq> {
-        self.segments.iter().rev().find(|segment| segment.boot == *boot).map(|segment| segment.next)
+        self.segments
+            .iter()
+            .rev()
+            .find(|segment| segment.boot == *boot)
+            .map(|segment| segment.range.to)
     }
 
     /// When this returns `Ok`, the block survives a power cut.
-    pub(super) fn append(&mut self, boot: &BootId, block: &Block) -> Result<(), String> {
+    pub(super) fn append(&mut self, boot: &BootId, block: &Block, now: Mono) -> Result<(), String> {
         let bytes = block.encode();
+        self.make_room(bytes.len() as u64, now)?;
         let full = self.segments.back().is_none_or(|segment| {
-            segment.boot != *boot || segment.bytes + bytes.len() as u64 > self.bytes_max / SEGMENTS
+            segment.boot != *boot
+                || segment.is_loss
+                || segment.bytes + bytes.len() as u64 > self.bytes_max / SEGMENTS
         });
-        if full || self.tail.is_none() {
-            self.begin_segment(boot, full)?;
+        if full || self.torn {
+            self.begin_segment(boot, block.range.from)?;
+        } else if self.tail.is_none() {
+            self.reopen_segment()?;
         }
         let (Some(file), Some(segment)) = (&mut self.tail, self.segments.back_mut()) else {
             return Err("the spool has no segment to write to".to_owned());
@@ -132,25 +155,17 @@ impl Spool {
         let written =
             crate::sys::crash::write_all(&mut *file, &bytes).and_then(|()| file.sync_data());
         if let Err(error) = written {
-            // Half a block may stand there: cut it off, or write to another segment next time.
+            // Half a block may stand there. Where it cannot be cut off, another segment follows.
             self.tail = None;
-            files::truncate(&path, segment.bytes)?;
+            self.torn = files::truncate(&path, segment.bytes).is_err();
             return Err(failed(&path, &error));
         }
         segment.bytes += bytes.len() as u64;
-        segment.next = block.range.to;
-        self.drop_oldest_over_the_cap()
+        segment.range.to = block.range.to;
+        Ok(())
     }
 
-    /// Opens the last segment to append to it, or makes a new one.
-    fn begin_segment(&mut self, boot: &BootId, new: bool) -> Result<(), String> {
-        if !new {
-            let path = self.segments.back().map(|segment| self.path(segment.number));
-            let path = path.unwrap_or_default();
-            let opened = OpenOptions::new().append(true).open(&path);
-            self.tail = Some(opened.map_err(|error| failed(&path, &error))?);
-            return Ok(());
-        }
+    fn begin_segment(&mut self, boot: &BootId, from: Seq) -> Result<(), String> {
         let number = self.segments.back().map_or(0, |segment| segment.number + 1);
         let path = self.path(number);
         let head = segment_head(boot);
@@ -162,22 +177,73 @@ impl Spool {
             Ok(file)
         });
         self.tail = Some(made.map_err(|error| failed(&path, &error))?);
+        self.torn = false;
         let (boot, bytes) = (boot.clone(), head.len() as u64);
-        self.segments.push_back(Segment { number, boot, bytes, next: Seq(0) });
+        let range = SeqRange::new(from, from);
+        self.segments.push_back(Segment { number, boot, bytes, range, is_loss: false });
         if self.segments.len() == 1 {
             self.head = bytes;
         }
         Ok(())
     }
 
-    fn drop_oldest_over_the_cap(&mut self) -> Result<(), String> {
-        while self.bytes() > self.bytes_max && self.segments.len() > 1 {
-            log::warn!(
-                "the spool is larger than {} bytes; its oldest records go, and count as lost",
-                self.bytes_max
-            );
-            self.drop_first()?;
+    fn reopen_segment(&mut self) -> Result<(), String> {
+        let path = self.segments.back().map(|segment| self.path(segment.number));
+        let path = path.unwrap_or_default();
+        let opened = OpenOptions::new().append(true).open(&path);
+        self.tail = Some(opened.map_err(|error| failed(&path, &error))?);
+        Ok(())
+    }
+
+    /// Keeps the cap: the oldest records go, and what says so stays.
+    fn make_room(&mut self, bytes: u64, now: Mono) -> Result<(), String> {
+        while self.bytes() + bytes > self.bytes_max {
+            let Some(oldest) = self.segments.iter().position(|segment| !segment.is_loss) else {
+                return Ok(());
+            };
+            if let Some(unsaid) = self.overflow.allow(now) {
+                log::warn!(
+                    "the spool is larger than {} bytes; its oldest records go, and count as \
+                     lost{unsaid}",
+                    self.bytes_max
+                );
+            }
+            self.lose(oldest)?;
         }
+        Ok(())
+    }
+
+    /// Puts a loss in the place of a segment's records; the loss before it becomes part of it.
+    fn lose(&mut self, index: usize) -> Result<(), String> {
+        let segment = &self.segments[index];
+        let before = index.checked_sub(1).map(|before| &self.segments[before]);
+        let before = before.filter(|before| before.is_loss && before.boot == segment.boot);
+        let from = before.map_or(segment.range.from, |before| before.range.from);
+        let joins = before.map(|before| self.path(before.number));
+        let range = SeqRange::new(from, segment.range.to);
+        if range.len() == 0 {
+            // Nothing has been written to it yet.
+            files::remove(&self.path(segment.number))?;
+            self.segments.remove(index);
+            self.tail = None;
+            return Ok(());
+        }
+        let mut block = Block::empty(from, Wall::from_micros(0));
+        block.range = range;
+        block.lost = vec![Loss { range, reason: LossReason::SpoolFull }];
+        let mut bytes = segment_head(&segment.boot).into_bytes();
+        bytes.extend(block.encode());
+        files::replace(&self.path(segment.number), &bytes)?;
+        let segment = &mut self.segments[index];
+        (segment.range, segment.bytes, segment.is_loss) = (range, bytes.len() as u64, true);
+        if index + 1 == self.segments.len() {
+            self.tail = None;
+        }
+        if let Some(path) = joins {
+            files::remove(&path)?;
+            self.segments.remove(index - 1);
+        }
+        self.head = self.first_block();
         Ok(())
     }
 
@@ -207,7 +273,7 @@ impl Spool {
             return Ok(());
         }
         while let Some(segment) = self.segments.front() {
-            if segment.boot == *boot && segment.next > next {
+            if segment.boot == *boot && segment.range.to > next {
                 return self.move_head(next);
             }
             let last_of_boot = segment.boot == *boot
@@ -323,4 +389,190 @@ fn read_line(file: &mut BufReader<File>) -> Option<String> {
     let mut line = String::new();
     file.by_ref().take(HEAD_BYTES_MAX as u64).read_line(&mut line).ok()?;
     line.strip_suffix('\n').map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dispatch::{Added, Dispatch};
+    use super::*;
+    use crate::kernel::Cursor;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("tg-{}-{name}", std::process::id()));
+            std::fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn spool(&self) -> Spool {
+            Spool::open(&self.0.join("spool"), BYTES_MAX).unwrap()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            drop(std::fs::remove_dir_all(&self.0));
+        }
+    }
+
+    const BYTES_MAX: u64 = 64 * 1024;
+    const NOW: Mono = Mono(std::time::Duration::ZERO);
+
+    fn boot(digit: char) -> BootId {
+        BootId::parse(&"00000000-0000-0000-0000-000000000000".replace('0', &digit.to_string()))
+            .unwrap()
+    }
+
+    fn block(from: u64, to: u64) -> Block {
+        let mut block = Block::empty(Seq(from), Wall::from_micros(1));
+        block.range.to = Seq(to);
+        block.lines = (from..to).map(|seq| format!("6,{seq},{seq},-;record {seq}\n")).collect();
+        block
+    }
+
+    /// What a collector would be sent, one text for each boot: `1: 0-5 lost spool_full, 5-9`.
+    fn told(spool: &Spool) -> Vec<String> {
+        let mut dispatch = Dispatch::new(Cursor { boot: boot('9'), next: None }, 16 * 1024 * 1024);
+        let (mut told, mut done): (Vec<String>, Vec<(BootId, Seq)>) = (Vec::new(), Vec::new());
+        loop {
+            dispatch.begin();
+            let take = |boot: &BootId, block: Block| {
+                let is_done = done.iter().any(|(of, next)| of == boot && block.range.to <= *next);
+                if is_done { Added::All } else { dispatch.add(boot, block) }
+            };
+            spool.read(take).unwrap();
+            let batch = dispatch.finish(Wall::from_micros(0), Wall::from_micros(0)).clone();
+            if batch.range.len() == 0 {
+                return told;
+            }
+            let mut parts: Vec<_> = batch
+                .lost
+                .iter()
+                .map(|loss| {
+                    let (from, to) = (loss.range.from.0, loss.range.to.0);
+                    format!("{from}-{to} {}", loss.reason.name())
+                })
+                .collect();
+            parts.push(format!("{} records to {}", batch.lines.len(), batch.range.to.0));
+            told.push(format!("{}: {}", &batch.boot.as_str()[..1], parts.join(", ")));
+            dispatch.acknowledged(batch.range.to);
+            done.push((batch.boot, batch.range.to));
+        }
+    }
+
+    #[test]
+    fn what_is_acknowledged_goes_and_the_rest_comes_back_after_a_restart() {
+        let folder = Folder::new("acknowledged");
+        let mut spool = folder.spool();
+        for (digit, from) in [('1', 0), ('1', 10), ('2', 0), ('2', 10)] {
+            spool.append(&boot(digit), &block(from, from + 10), NOW).unwrap();
+        }
+        assert_eq!(told(&spool), ["1: 20 records to 20", "2: 20 records to 20"]);
+        spool.acknowledge(&boot('1'), Seq(20)).unwrap();
+        assert_eq!(told(&folder.spool()), ["2: 20 records to 20"]);
+        spool.acknowledge(&boot('2'), Seq(10)).unwrap();
+        assert_eq!(told(&spool), ["2: 10 records to 20"]);
+        spool.append(&boot('2'), &block(20, 30), NOW).unwrap();
+        assert_eq!(spool.next_of(&boot('2')), Some(Seq(30)));
+        spool.acknowledge(&boot('2'), Seq(30)).unwrap();
+        assert_eq!(told(&folder.spool()), [""; 0]);
+        assert_eq!(files::names_in(&folder.0.join("spool")).unwrap(), [""; 0]);
+    }
+
+    /// Nothing is known but what the spool says, also after a restart: not one record of those that
+    /// it dropped may be missing from what it tells.
+    #[test]
+    fn over_its_cap_it_tells_what_it_dropped_of_every_boot() {
+        let folder = Folder::new("cap");
+        let mut spool = folder.spool();
+        for (digit, blocks) in [('1', 40), ('2', 400)] {
+            for at in 0..blocks {
+                spool.append(&boot(digit), &block(at * 20, at * 20 + 20), NOW).unwrap();
+                assert!(spool.bytes() <= BYTES_MAX, "{}", spool.bytes());
+            }
+        }
+        for spool in [spool, folder.spool()] {
+            let told = told(&spool);
+            assert_eq!(told[0], "1: 0-800 spool_full, 0 records to 800");
+            let rest = told[1].strip_prefix("2: 0-").unwrap();
+            let lost: u64 = rest.split(' ').next().unwrap().parse().unwrap();
+            assert_eq!(told[1], format!("2: 0-{lost} spool_full, {} records to 8000", 8000 - lost));
+            assert!(lost < 8000, "something is left");
+            assert_eq!(told.len(), 2);
+        }
+        let files = files::names_in(&folder.0.join("spool")).unwrap().len();
+        assert!(files <= SEGMENTS as usize + 3, "{files} files");
+    }
+
+    #[test]
+    fn a_loss_that_is_acknowledged_goes_too() {
+        let folder = Folder::new("loss");
+        let mut spool = folder.spool();
+        for at in 0..400 {
+            spool.append(&boot('1'), &block(at * 20, at * 20 + 20), NOW).unwrap();
+        }
+        let lost = spool.segments[0].range.to;
+        spool.acknowledge(&boot('1'), lost).unwrap();
+        assert_eq!(told(&spool), [format!("1: {} records to 8000", 8000 - lost.0)]);
+    }
+
+    /// A crash tears at any byte; a disk returns garbage at any byte.
+    #[test]
+    fn a_segment_that_is_cut_anywhere_gives_its_whole_blocks() {
+        let folder = Folder::new("cut");
+        let mut spool = folder.spool();
+        let mut ends = Vec::new();
+        for at in 0..3 {
+            spool.append(&boot('1'), &block(at * 2, at * 2 + 2), NOW).unwrap();
+            ends.push(spool.bytes());
+        }
+        let path = spool.path(0);
+        let whole = std::fs::read(&path).unwrap();
+        for cut in 0..whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let mut spool = folder.spool();
+            let blocks = ends.iter().filter(|end| **end <= cut as u64).count() as u64;
+            let expected = (blocks > 0).then(|| format!("1: {0} records to {0}", blocks * 2));
+            assert_eq!(told(&spool), Vec::from_iter(expected), "cut at {cut}");
+            // It goes on behind what is whole.
+            spool.append(&boot('1'), &block(blocks * 2, blocks * 2 + 1), NOW).unwrap();
+            let records = blocks * 2 + 1;
+            let expected = [format!("1: {records} records to {records}")];
+            assert_eq!(told(&folder.spool()), expected, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn after_a_write_that_cannot_be_undone_another_segment_follows() {
+        let folder = Folder::new("torn");
+        let mut spool = folder.spool();
+        spool.append(&boot('1'), &block(0, 5), NOW).unwrap();
+        let path = spool.path(0);
+        let half = block(5, 9).encode();
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(&half[..half.len() / 2]).unwrap();
+        (spool.tail, spool.torn) = (None, true);
+        spool.append(&boot('1'), &block(5, 9), NOW).unwrap();
+        for spool in [spool, folder.spool()] {
+            assert_eq!(told(&spool), ["1: 9 records to 9"]);
+        }
+    }
+
+    #[test]
+    fn added_is_what_read_asks_for() {
+        let folder = Folder::new("read");
+        let mut spool = folder.spool();
+        spool.append(&boot('1'), &block(0, 5), NOW).unwrap();
+        spool.append(&boot('1'), &block(5, 9), NOW).unwrap();
+        let mut seen = 0;
+        spool
+            .read(|_, _| {
+                seen += 1;
+                Added::Full
+            })
+            .unwrap();
+        assert_eq!(seen, 1);
+    }
 }
