@@ -97,9 +97,13 @@ impl Intake {
         self.block = Some(block);
     }
 
-    /// The collector has everything before `next`.
+    /// The collector has everything before `next`: a block that could not be spooled need not be.
     pub(super) fn advance(&mut self, next: Seq) {
         self.cursor.next = Some(self.cursor.next.map_or(next, |now| now.max(next)));
+        if self.block.as_ref().is_some_and(|block| block.range.to <= next) {
+            self.block = None;
+            self.bytes = 0;
+        }
     }
 
     /// Ends the block at `to`: what was not offered before it is gone.

@@ -200,7 +200,8 @@ impl Agent {
             if self.flush_due() <= now {
                 self.flush();
             }
-            if self.pace.is_due(now, self.spool.is_filling()) {
+            let pressed = self.spool.is_filling() || self.held.is_some();
+            if self.pace.is_due(now, pressed) {
                 let delivered = looked.map_err(Failure::from).and_then(|()| self.deliver());
                 self.settle(delivered);
             }

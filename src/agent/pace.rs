@@ -45,7 +45,7 @@ impl Pace {
         self.due
     }
 
-    /// Whether to post now; `pressed` when the spool fills.
+    /// Whether to post now; `pressed` when the spool fills, or has no room.
     pub(super) fn is_due(&self, now: Mono, pressed: bool) -> bool {
         now >= self.due || (pressed && self.failures == 0)
     }

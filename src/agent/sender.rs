@@ -15,8 +15,6 @@ use crate::sys::http::{Client, ClientSettings, Deadline};
 use crate::wire::{HostName, Outgoing, Reply};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A collector that is busy writing may take a while; a dead one must not hold us for ever.
-const POST_TIMEOUT: Duration = Duration::from_secs(30);
 const REPLY_BYTES_MAX: u64 = 64 * 1024;
 const REASON_CHARS_MAX: usize = 300;
 
@@ -57,7 +55,7 @@ impl Sender {
             trust: &config.trust,
             https: true,
             connect_timeout: CONNECT_TIMEOUT,
-            deadline: Deadline::Phase(POST_TIMEOUT),
+            deadline: Deadline::Phase(config.post_timeout),
             answer_bytes_max: REPLY_BYTES_MAX,
         })?;
         let poster =

@@ -15,6 +15,8 @@ pub(crate) struct AgentConfig {
     pub(crate) poll_interval: Duration,
     /// How long a record may be in memory only.
     pub(crate) drain_interval: Duration,
+    /// For each of sending a post, waiting for its answer and reading it.
+    pub(crate) post_timeout: Duration,
     pub(crate) state_file: PathBuf,
     /// `None`: the kernel's host name.
     pub(crate) host: Option<HostName>,
@@ -29,6 +31,8 @@ pub(crate) struct AgentConfig {
 const POLL_INTERVAL_MIN: Duration = Duration::from_millis(100);
 const POLL_INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
 const DRAIN_INTERVAL_MIN: Duration = Duration::from_millis(50);
+const POST_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+const POST_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// Room for a few blocks; and no more than a host can spare.
 const SPOOL_BYTES_MIN: u64 = 1024 * 1024;
 const SPOOL_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
@@ -42,6 +46,7 @@ impl AgentConfig {
         let url = collector_url(&mut file);
         let poll_interval = file.span("poll_interval", POLL_INTERVAL_MIN..=POLL_INTERVAL_MAX);
         let drain_interval = file.span("drain_interval", DRAIN_INTERVAL_MIN..=POLL_INTERVAL_MAX);
+        let post_timeout = file.span("post_timeout", POST_TIMEOUT_MIN..=POST_TIMEOUT_MAX);
         let state_file = file.path("state_file");
         if let Some(path) = &state_file {
             file.check("state_file", (probe.writable)(path));
@@ -61,6 +66,7 @@ impl AgentConfig {
                     ingest_url: url.ending_in(crate::wire::INGEST_PATH),
                     poll_interval,
                     drain_interval: drain_interval.min(poll_interval),
+                    post_timeout,
                     state_file,
                     host,
                     trust,
@@ -152,6 +158,7 @@ mod tests {
         assert_eq!((config.host, config.trust), (None, Trust::HostStore));
         assert_eq!(config.payload_bytes, 1024 * 1024);
         assert_eq!(config.drain_interval, Duration::from_secs(5));
+        assert_eq!(config.post_timeout, Duration::from_secs(30));
         assert_eq!(config.spool_bytes_max, 16 * 1024 * 1024);
     }
 

@@ -19,6 +19,7 @@ pub(crate) const AGENT_KEYS: &[Key] = &[
     key("collector_url", REQUIRED),
     key("poll_interval", "5m"),
     key("drain_interval", "5s"),
+    key("post_timeout", "30s"),
     key("state_file", "/var/lib/tasseograph/last_timestamp"),
     key("hostname", NONE),
     key("tls_ca_file", NONE),

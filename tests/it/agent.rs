@@ -6,7 +6,7 @@ use std::fs;
 
 use super::support::scripted::{Act, Scripted, closed_port};
 use super::support::{
-    Collector, Folder, Process, agent_config, agent_once, certificates, kernel_records,
+    Collector, Folder, Process, agent_config, agent_once, certificates, kernel_records, lines,
     must_succeed, tasseograph, text, wait_until,
 };
 
@@ -17,10 +17,6 @@ fn folder_with(count: u64, collector: &str, more: &str) -> (Folder, std::path::P
     let more = format!("hostname: web-1\nkmsg_path: {}\n{more}", log.display());
     let config = agent_config(&folder, collector, &more);
     (folder, config)
-}
-
-fn lines(from: u64, to: u64) -> Vec<String> {
-    kernel_records(from, to).lines().map(|line| format!("{line}\n")).collect()
 }
 
 fn append(folder: &Folder, text: &str) {

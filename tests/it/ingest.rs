@@ -2,7 +2,7 @@
 //! database.
 
 use super::support::client::{post, request};
-use super::support::{Collector, KEY};
+use super::support::{Collector, KEY, now_rfc3339};
 
 const BOOT: &str = "422187ae-7ed4-4935-b73e-ea4262667985";
 
@@ -108,12 +108,6 @@ fn readable_lines_and_times() {
         let sql = format!("SELECT COUNT(*) FROM deltas WHERE {column} GLOB '{form}'");
         assert_eq!(collector.one(&sql), "2");
     }
-}
-
-fn now_rfc3339() -> String {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let now = jiff::Timestamp::from_second(since.as_secs() as i64).unwrap();
-    now.to_string()
 }
 
 #[test]

@@ -8,9 +8,10 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
+use super::support::proxy::{Network, Proxy};
 use super::support::{
     Collector, Folder, Process, agent_config, agent_once, must_succeed, run, skip, tasseograph,
-    text,
+    text, wait_until,
 };
 
 /// Opened, written and closed for each record: the kernel limits writes per descriptor.
@@ -142,4 +143,35 @@ fn this_hosts_own_log_is_analysed() {
     must_succeed(&output);
     let shown = text(&output.stdout);
     assert!(shown.starts_with("this host's kernel log: "), "{shown}");
+}
+
+/// A collector that hangs for seconds must not cost what the kernel overwrites meanwhile.
+#[test]
+fn the_ring_is_read_while_a_post_waits_for_its_answer() {
+    if !may_use_kmsg() {
+        return;
+    }
+    let marker = marker("hang");
+    let collector = Collector::start();
+    let proxy = Proxy::start(collector.port);
+    let folder = Folder::new();
+    let config = agent_config(&folder, &proxy.url(), "poll_interval: 100ms\n");
+    let mut agent = Process::start(&mut tasseograph(&["agent", "-c", config.to_str().unwrap()]));
+    agent.wait_for_line("the collector has all records");
+    proxy.become_(Network::Silent);
+    // Several times what the ring holds, no faster than a broken driver.
+    let filler = "x".repeat(200);
+    let mut written = Vec::new();
+    for number in 0..4_000 {
+        written.push(format!("{marker} {number} {filler}"));
+        write_record(written.last().unwrap());
+        if number % 20 == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+    proxy.become_(Network::Good);
+    wait_until("all have arrived", || found(&collector, &marker).len() == written.len());
+    assert_eq!(found(&collector, &marker), written);
+    assert_eq!(collector.one("SELECT COUNT(*) FROM gaps"), "0");
+    assert!(!agent.log().contains("error "), "{}", agent.log());
 }

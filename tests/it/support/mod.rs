@@ -1,6 +1,8 @@
 //! What the tests share: temporary folders, certificates, processes, databases, waiting.
 
 pub(crate) mod client;
+pub(crate) mod disk;
+pub(crate) mod proxy;
 pub(crate) mod scripted;
 
 use std::fs;
@@ -327,4 +329,15 @@ pub(crate) fn must_succeed(output: &Output) {
 /// A file of kernel records `[from, to)`, as `kmsg_path` takes it.
 pub(crate) fn kernel_records(from: u64, to: u64) -> String {
     (from..to).map(|seq| format!("6,{seq},{},-;record number {seq}\n", seq * 1000)).collect()
+}
+
+/// The same records, one by one.
+pub(crate) fn lines(from: u64, to: u64) -> Vec<String> {
+    kernel_records(from, to).lines().map(|line| format!("{line}\n")).collect()
+}
+
+pub(crate) fn now_rfc3339() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = jiff::Timestamp::from_second(since.as_secs() as i64).unwrap();
+    now.to_string()
 }

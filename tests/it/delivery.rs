@@ -1,0 +1,426 @@
+//! Promise 1 where it is hard: networks that fail half-way, answers that refuse, disks that are
+//! full, files that a crash tore. What was written is compared with what the database holds.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::support::disk::Disk;
+use super::support::proxy::{Network, Proxy};
+use super::support::scripted::{Act, Scripted, Seen, closed_port};
+use super::support::{
+    Collector, Folder, Process, agent_config, agent_once, certificates, kernel_records, lines,
+    must_succeed, tasseograph, text, wait_until,
+};
+
+/// An agent's folder with a log of records `[0, count)`; `append` makes it longer.
+struct Host {
+    folder: Folder,
+    config: PathBuf,
+    next: u64,
+}
+
+impl Host {
+    fn new(count: u64, collector: &str, more: &str) -> Self {
+        let folder = Folder::new();
+        let log = folder.write("kmsg", &kernel_records(0, count));
+        let more = format!("hostname: web-1\nkmsg_path: {}\n{more}", log.display());
+        let config = agent_config(&folder, collector, &more);
+        Self { folder, config, next: count }
+    }
+
+    fn start(&self) -> Process {
+        Process::start(&mut tasseograph(&["agent", "-c", self.config.to_str().unwrap()]))
+    }
+
+    fn append(&mut self, count: u64) {
+        use std::io::Write;
+        let log = fs::OpenOptions::new().append(true).open(self.folder.path("kmsg"));
+        let records = kernel_records(self.next, self.next + count);
+        log.unwrap().write_all(records.as_bytes()).unwrap();
+        self.next += count;
+    }
+
+    fn arrived_once_in_order(&self, collector: &Collector) {
+        let cursor = self.next.to_string();
+        collector.wait_for("SELECT cursor FROM hosts WHERE hostname = 'web-1'", &cursor);
+        assert_eq!(collector.records("web-1"), lines(0, self.next));
+        assert_eq!(collector.one("SELECT COUNT(*) FROM gaps"), "0");
+    }
+}
+
+/// Polls often, and gives up soon.
+const HASTY: &str = "poll_interval: 100ms\ndrain_interval: 50ms\npost_timeout: 400ms\n";
+
+#[test]
+fn a_network_that_fails_half_way_loses_and_repeats_nothing() {
+    let collector = Collector::start();
+    let proxy = Proxy::start(collector.port);
+    let mut host = Host::new(5, &proxy.url(), HASTY);
+    let mut agent = host.start();
+    agent.wait_for_line("the collector has all records before 5");
+    // Each on the connection of the poll before, and each for several polls.
+    for network in [
+        Network::Cut,
+        Network::Silent,
+        Network::Reset,
+        Network::Drip(Duration::from_secs(1)),
+        Network::Silent,
+        Network::Cut,
+    ] {
+        let failures = agent.log().matches("error ").count();
+        proxy.become_(network);
+        for _ in 0..3 {
+            host.append(7);
+            std::thread::sleep(Duration::from_millis(150));
+        }
+        wait_until(&format!("{network:?} is an error"), || {
+            agent.log().matches("error ").count() > failures
+        });
+        proxy.become_(Network::Good);
+        host.arrived_once_in_order(&collector);
+        let healthy = format!("the collector has all records before {}", host.next);
+        agent.wait_for_line(&healthy);
+    }
+}
+
+#[test]
+fn an_answer_of_one_byte_at_a_time_is_taken_if_it_ends_in_time() {
+    let collector = Collector::start();
+    let proxy = Proxy::start(collector.port);
+    let more = "poll_interval: 100ms\ndrain_interval: 50ms\n";
+    let mut host = Host::new(5, &proxy.url(), more);
+    let mut agent = host.start();
+    agent.wait_for_line("the collector has all records before 5");
+    proxy.become_(Network::Drip(Duration::from_millis(3)));
+    host.append(5);
+    host.arrived_once_in_order(&collector);
+    assert_eq!(agent.log().matches("error ").count(), 0, "{}", agent.log());
+}
+
+/// What a scripted collector does with a post.
+fn stored(seen: &Seen) -> Act {
+    let post: serde_json::Value = serde_json::from_str(&seen.body).unwrap();
+    Act::Answer(200, format!(r#"{{"status":"stored","next_seq":{}}}"#, post["next_seq"]))
+}
+
+#[test]
+fn a_record_that_is_refused_is_set_aside_and_the_rest_goes_on() {
+    let taken = Arc::new(Mutex::new((Vec::new(), Vec::new())));
+    let shared = Arc::clone(&taken);
+    let picky = Scripted::start_tls(move |_, seen| {
+        let post: serde_json::Value = serde_json::from_str(&seen.body).unwrap();
+        let given = post["lines"].as_array().unwrap();
+        let line = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        if given.iter().any(|value| line(value).ends_with("number 7\n")) {
+            return Act::Answer(400, r#"{"error":"lines[0]: I cannot"}"#.into());
+        }
+        let mut taken = shared.lock().unwrap();
+        taken.0.extend(given.iter().map(line));
+        let reasons = post.get("lost_reasons");
+        taken.1.extend(reasons.map(|reasons| format!("{} {reasons}", post["lost"])));
+        stored(seen)
+    });
+    let host = Host::new(20, &format!("https://127.0.0.1:{}", picky.port), "");
+    let output = agent_once(&host.config);
+    must_succeed(&output);
+    let (records, lost) = taken.lock().unwrap().clone();
+    let expected: Vec<_> = lines(0, 20).into_iter().filter(|l| !l.ends_with("r 7\n")).collect();
+    assert_eq!(records, expected);
+    assert_eq!(lost, [r#"[[7,8]] ["refused"]"#]);
+    let quarantine = fs::read_to_string(host.folder.path("state.quarantine")).unwrap();
+    assert_eq!(quarantine, "6,7,7000,-;record number 7\n");
+    let log = text(&output.stderr);
+    assert!(log.contains("record 7 is set aside in ") && log.contains("I cannot"), "{log}");
+}
+
+#[test]
+fn a_collector_that_refuses_everything_costs_no_record() {
+    let refusing = Scripted::start_tls(|_, _| Act::Answer(400, r#"{"error":"no"}"#.into()));
+    let host = Host::new(5, &format!("https://127.0.0.1:{}", refusing.port), "");
+    assert_eq!(agent_once(&host.config).status.code(), Some(1));
+    assert!(!host.folder.path("state.quarantine").exists());
+    let collector = Collector::start();
+    let given = fs::read_to_string(&host.config).unwrap();
+    let url = format!("https://127.0.0.1:{}", refusing.port);
+    fs::write(&host.config, given.replace(&url, &collector.url())).unwrap();
+    must_succeed(&agent_once(&host.config));
+    host.arrived_once_in_order(&collector);
+}
+
+#[test]
+fn retry_after_is_honoured() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let shared = Arc::clone(&asked);
+    let busy = Scripted::start_tls(move |number, seen| {
+        shared.lock().unwrap().push(Instant::now());
+        match number {
+            0 => Act::AnswerWith(503, "Retry-After: 2\r\n", r#"{"error":"busy"}"#.into()),
+            _ => stored(seen),
+        }
+    });
+    let url = format!("https://127.0.0.1:{}", busy.port);
+    let host = Host::new(5, &url, "poll_interval: 10s\n");
+    let mut agent = host.start();
+    agent.wait_for_line("answered 503: busy; records are spooled");
+    agent.wait_for_line("the collector has all records before 5");
+    let asked = asked.lock().unwrap();
+    assert!(asked[1] - asked[0] >= Duration::from_secs(2), "{:?}", asked[1] - asked[0]);
+}
+
+#[test]
+fn a_refused_key_is_said_once_and_again_when_the_reason_changes() {
+    let fickle = Scripted::start_tls(|number, seen| match number {
+        0..3 => Act::Answer(401, "{}".into()),
+        3..6 => Act::Answer(503, "{}".into()),
+        6..9 => Act::Answer(403, "{}".into()),
+        _ => stored(seen),
+    });
+    let url = format!("https://127.0.0.1:{}", fickle.port);
+    let host = Host::new(5, &url, "poll_interval: 100ms\n");
+    let mut agent = host.start();
+    agent.wait_for_line("the collector has all records before 5");
+    let log = agent.log();
+    for (part, times) in [("answered 401", 1), ("answered 503", 1), ("answered 403", 1)] {
+        assert_eq!(log.matches(part).count(), times, "{part}: {log}");
+    }
+}
+
+#[test]
+fn two_agents_never_share_a_state() {
+    let collector = Collector::start();
+    let host = Host::new(5, &collector.url(), "poll_interval: 1h\n");
+    let mut agent = host.start();
+    agent.wait_for_line("the collector has all records before 5");
+    let second = agent_once(&host.config);
+    assert_eq!(second.status.code(), Some(1));
+    let error = text(&second.stderr);
+    assert!(error.contains("another agent uses") && error.contains("state_file"), "{error}");
+    agent.kill();
+    must_succeed(&agent_once(&host.config));
+}
+
+#[test]
+fn a_state_that_is_cut_anywhere_loses_and_repeats_nothing() {
+    let collector = Collector::start();
+    let mut host = Host::new(5, &collector.url(), "");
+    must_succeed(&agent_once(&host.config));
+    let state = host.folder.path("state");
+    let whole = fs::read(&state).unwrap();
+    for cut in 0..whole.len() {
+        fs::write(&state, &whole[..cut]).unwrap();
+        host.append(1);
+        must_succeed(&agent_once(&host.config));
+    }
+    host.arrived_once_in_order(&collector);
+}
+
+/// Another boot's ring: what the spool holds of the one before is nowhere else.
+fn reboot(log: &Path) {
+    fs::write(log, format!("5,0,1,-;another boot\n{}", kernel_records(1, 4))).unwrap();
+}
+
+/// Three blocks in the spool of a host whose collector cannot be reached.
+fn host_with_spool(blocks: u64) -> Host {
+    let dead = format!("https://127.0.0.1:{}", closed_port());
+    let mut host = Host::new(5, &dead, HASTY);
+    let _agent = host.start();
+    let segment = host.folder.path("state.spool/00000000");
+    let written = || fs::read_to_string(&segment).unwrap_or_default();
+    for block in 1..=blocks {
+        wait_until("the block is spooled", || {
+            written().matches("\nblock ").count() as u64 == block && written().ends_with('\n')
+        });
+        if block < blocks {
+            host.append(3);
+        }
+    }
+    host
+}
+
+fn reach(host: &Host, collector: &Collector, name: &str) {
+    let given = fs::read_to_string(&host.config).unwrap();
+    let lines = given.lines().map(|line| match line.split_once(": ") {
+        Some(("collector_url", _)) => format!("collector_url: {}\n", collector.url()),
+        Some(("hostname", _)) => format!("hostname: {name}\n"),
+        _ => format!("{line}\n"),
+    });
+    fs::write(&host.config, lines.collect::<String>()).unwrap();
+}
+
+#[test]
+fn what_a_reboot_left_in_the_spool_is_sent_under_its_old_boot() {
+    let host = host_with_spool(3);
+    reboot(&host.folder.path("kmsg"));
+    let collector = Collector::start();
+    reach(&host, &collector, "web-1");
+    must_succeed(&agent_once(&host.config));
+    let boots = "SELECT group_concat(n) FROM (SELECT SUM(lines) AS n FROM deltas GROUP BY boot_id
+                 ORDER BY MIN(id))";
+    assert_eq!(collector.one(boots), "11,4");
+    assert_eq!(collector.records("web-1")[..11], lines(0, 11));
+    assert_eq!(collector.one("SELECT COUNT(*) FROM gaps"), "0");
+    assert!(!host.folder.path("state.spool/00000000").exists(), "it is acknowledged");
+}
+
+#[test]
+fn a_spool_that_is_cut_anywhere_gives_what_is_whole() {
+    let host = host_with_spool(3);
+    reboot(&host.folder.path("kmsg"));
+    let collector = Collector::start();
+    let segment = host.folder.path("state.spool/00000000");
+    let whole = fs::read(&segment).unwrap();
+    let is_block = |at: &usize| whole[*at..].starts_with(b"\nblock ");
+    let mut ends: Vec<_> = (0..whole.len()).filter(is_block).map(|at| at + 1).skip(1).collect();
+    ends.push(whole.len());
+    for cut in 0..=whole.len() {
+        let name = format!("cut-{cut}");
+        fs::write(&segment, &whole[..cut]).unwrap();
+        drop(fs::remove_file(host.folder.path("state")));
+        reach(&host, &collector, &name);
+        must_succeed(&agent_once(&host.config));
+        let blocks = ends.iter().filter(|end| **end <= cut).count();
+        let records = [0, 5, 8, 11][blocks];
+        let sent = collector.records(&name);
+        assert_eq!(sent[..sent.len() - 4], lines(0, records), "cut at {cut}");
+    }
+    assert_eq!(collector.one("SELECT COUNT(*) FROM gaps"), "0");
+}
+
+#[test]
+fn a_spool_that_is_full_says_exactly_what_it_dropped() {
+    let dead = format!("https://127.0.0.1:{}", closed_port());
+    let more = format!("{HASTY}spool_max_bytes: 1048576\n");
+    let mut host = Host::new(1_000, &dead, &more);
+    let mut agent = host.start();
+    agent.wait_for_line("error cannot post to");
+    for _ in 0..5 {
+        host.append(20_000);
+        wait_until("the spool has it", || {
+            let last = format!("record number {}\n", host.next - 1);
+            let mut names: Vec<_> = fs::read_dir(host.folder.path("state.spool"))
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .collect();
+            names.sort();
+            let tail = names.last().and_then(|path| fs::read_to_string(path).ok());
+            tail.is_some_and(|tail| tail.ends_with(&last))
+        });
+    }
+    agent.kill();
+    let size: u64 = fs::read_dir(host.folder.path("state.spool"))
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(size <= 1_048_576, "{size}");
+    let collector = Collector::start();
+    reach(&host, &collector, "web-1");
+    must_succeed(&agent_once(&host.config));
+    let gap = "SELECT first_seq || ' ' || reason FROM gaps";
+    assert_eq!(collector.one(gap), "0 spool_full");
+    let lost: u64 = collector.one("SELECT records_lost FROM hosts").parse().unwrap();
+    assert!(lost > 0);
+    assert_eq!(collector.records("web-1"), lines(lost, host.next));
+}
+
+/// `folder` is where the agent's state lies.
+fn state_in(host: &Host, folder: &Path) {
+    let given = fs::read_to_string(&host.config).unwrap();
+    let own = host.folder.path("state");
+    let there = folder.join("state");
+    fs::write(&host.config, given.replace(own.to_str().unwrap(), there.to_str().unwrap())).unwrap();
+}
+
+#[test]
+fn a_full_disk_of_the_agents_loses_and_repeats_nothing() {
+    let Some(disk) = Disk::of_kib(512) else { return };
+    let collector = Collector::start();
+    let proxy = Proxy::start(collector.port);
+    let mut host = Host::new(5, &proxy.url(), HASTY);
+    state_in(&host, &disk.path(""));
+    let mut agent = host.start();
+    agent.wait_for_line("the collector has all records before 5");
+    disk.fill();
+    // Neither disk nor network: what is new stays in the kernel's ring.
+    proxy.become_(Network::Cut);
+    host.append(5_000);
+    agent.wait_for_line("cannot use the spool");
+    proxy.become_(Network::Good);
+    // No disk: it goes to the collector all the same.
+    host.arrived_once_in_order(&collector);
+    host.append(5_000);
+    host.arrived_once_in_order(&collector);
+    agent.wait_for_line("no space left on device");
+    disk.free();
+    host.append(5);
+    host.arrived_once_in_order(&collector);
+    let state = || fs::read_to_string(disk.path("state")).unwrap();
+    wait_until("the state is written", || state().contains(&format!(" seq={} ", host.next)));
+    agent.kill();
+    host.append(5);
+    must_succeed(&agent_once(&host.config));
+    host.arrived_once_in_order(&collector);
+}
+
+/// The spool itself fills the disk: once the collector takes it, there is room again.
+#[test]
+fn a_disk_that_the_spool_fills_is_freed_by_its_delivery() {
+    let Some(disk) = Disk::of_kib(512) else { return };
+    let collector = Collector::start();
+    let proxy = Proxy::start(collector.port);
+    let mut host = Host::new(5, &proxy.url(), HASTY);
+    state_in(&host, &disk.path(""));
+    let mut agent = host.start();
+    agent.wait_for_line("the collector has all records before 5");
+    proxy.become_(Network::Cut);
+    host.append(30_000);
+    agent.wait_for_line("cannot use the spool");
+    proxy.become_(Network::Good);
+    host.arrived_once_in_order(&collector);
+    let state = || fs::read_to_string(disk.path("state")).unwrap();
+    wait_until("the state is written", || state().contains(&format!(" seq={} ", host.next)));
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_said_at_the_start() {
+    let folder = Folder::new();
+    let log = folder.write("kmsg", &kernel_records(0, 1));
+    let config = folder.write(
+        "agent.yaml",
+        &format!(
+            "collector_url: https://127.0.0.1:1\nstate_file: /proc/tasseograph/state\n\
+             kmsg_path: {}\ntls_ca_file: {}\n",
+            log.display(),
+            certificates().cert.display()
+        ),
+    );
+    let output = agent_once(&config);
+    let error = text(&output.stderr);
+    assert!(matches!(output.status.code(), Some(1 | 78)), "{:?}: {error}", output.status);
+    assert!(error.contains("\"/proc/tasseograph\""), "{error}");
+}
+
+/// The older agent's state is a time. Nothing newer has come yet: the heartbeats until then must
+/// not make a gap of all that the older agent has sent.
+#[test]
+fn the_older_state_is_taken_over_without_a_gap() {
+    use std::io::Write;
+    let collector = Collector::start();
+    let host = Host::new(5, &collector.url(), "");
+    fs::write(host.folder.path("state"), super::support::now_rfc3339()).unwrap();
+    for _ in 0..2 {
+        must_succeed(&agent_once(&host.config));
+        assert_eq!(collector.records("web-1"), [""; 0]);
+    }
+    let newer = "6,5,900000000000000,-;newer than the state\n";
+    let log = fs::OpenOptions::new().append(true).open(host.folder.path("kmsg"));
+    log.unwrap().write_all(newer.as_bytes()).unwrap();
+    for _ in 0..2 {
+        must_succeed(&agent_once(&host.config));
+        assert_eq!(collector.records("web-1"), [newer]);
+    }
+    assert_eq!(collector.rows("SELECT first_seq || '-' || next_seq FROM gaps"), [""; 0]);
+    let state = fs::read_to_string(host.folder.path("state")).unwrap();
+    assert!(state.ends_with(" seq=6 v=1\n"), "{state}");
+}
