@@ -374,6 +374,10 @@ fn a_disk_that_the_spool_fills_is_freed_by_its_delivery() {
     let mut agent = host.start();
     agent.wait_for_line("the collector has all records before 5");
     proxy.become_(Network::Cut);
+    host.append(3_000);
+    let spooled = || fs::read_to_string(disk.path("state.spool/00000000")).unwrap_or_default();
+    wait_until("the spool has it", || spooled().ends_with("number 3004\n"));
+    disk.fill();
     host.append(30_000);
     agent.wait_for_line("cannot use the spool");
     proxy.become_(Network::Good);
