@@ -11,6 +11,12 @@ pub(crate) enum Exit {
     Config = 78,
 }
 
+impl Exit {
+    pub(crate) fn ok_if(worked: bool) -> Self {
+        if worked { Self::Ok } else { Self::Failed }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

@@ -69,10 +69,7 @@ pub fn main() -> std::process::ExitCode {
 
 fn run(command: cli::Command, environment: &sys::env::Environment) -> exit::Exit {
     match command {
-        cli::Command::Print(text) => {
-            sys::out::print(&text);
-            exit::Exit::Ok
-        }
+        cli::Command::Print(text) => exit::Exit::ok_if(sys::out::print(&text)),
         cli::Command::Agent { config, check_only, once } => {
             agent::run(&config, check_only, once, environment)
         }
@@ -80,18 +77,7 @@ fn run(command: cli::Command, environment: &sys::env::Environment) -> exit::Exit
             collector::run(&config, check_only, environment)
         }
         cli::Command::Analyze { input, config } => {
-            let analyst = match config {
-                None => Ok(analyze::Analyst::builtin()),
-                Some(path) => collector::load(&path, environment)
-                    .and_then(|config| analyze::Analyst::new(&config)),
-            };
-            match analyst {
-                Ok(analyst) => analyze::run(&input, &analyst),
-                Err(reason) => {
-                    sys::out::complain(&reason);
-                    exit::Exit::Config
-                }
-            }
+            analyze::run(&input, config.as_deref(), environment)
         }
         cli::Command::Report { db, query } => collector::report(&db, query.as_deref()),
     }

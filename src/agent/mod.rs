@@ -41,13 +41,15 @@ use pace::Pace;
 use sender::Sender;
 use spool::Spool;
 
-const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 /// After a record wakes us: its neighbours are on their way, and one look takes them all.
 const GATHER: Duration = Duration::from_millis(50);
 /// Reasons that are told one from the other; what fails in more ways is described by these.
 const REASONS_MAX: usize = 8;
-/// A record that an agent of the older form may have sent or not: it kept whole seconds.
+/// Records that an agent of the older form may have sent or not: it kept whole seconds, and the
+/// kernel's clock drifts from the one that told them (NTP slews by 500 ppm at most). To repeat them
+/// is the lesser harm.
 const OLDER_STATE_SLACK: Duration = Duration::from_secs(1);
+const DRIFT_PARTS: u32 = 2000;
 
 struct Agent {
     config: AgentConfig,
@@ -85,8 +87,7 @@ pub(crate) fn run(path: &Path, check_only: bool, once: bool, environment: &Envir
         }
     };
     if check_only {
-        out::print(&format!("{}: ok\n", path.display()));
-        return Exit::Ok;
+        return Exit::ok_if(out::print(&format!("{}: ok\n", path.display())));
     }
     let mut agent = match Agent::start(config, Notifier::new(environment)) {
         Ok(agent) => agent,
@@ -99,7 +100,7 @@ pub(crate) fn run(path: &Path, check_only: bool, once: bool, environment: &Envir
 }
 
 fn load(path: &Path, environment: &Environment) -> Result<AgentConfig, String> {
-    let bytes = files::read(path, CONFIG_BYTES_MAX)?;
+    let bytes = files::read(path, config::FILE_BYTES_MAX)?;
     let text = String::from_utf8_lossy(&bytes);
     probe::with_probe(environment, |probe| AgentConfig::check(&text, probe))
         .map_err(|problems| config::render(path, &problems))
@@ -136,7 +137,8 @@ impl Agent {
             intake.advance(next);
         }
         if let State::SentBefore(time) = &state {
-            let since = time.minus(OLDER_STATE_SLACK).micros() - boot_clock.boot_time().micros();
+            let slack = OLDER_STATE_SLACK + clock::since_boot() / DRIFT_PARTS;
+            let since = time.minus(slack).micros() - boot_clock.boot_time().micros();
             intake.skip_before(u64::try_from(since).unwrap_or(0));
         }
         let saved = if let State::Known(cursor) = state { Some(cursor) } else { None };

@@ -531,7 +531,7 @@ mod tests {
         let path = spool.path(0);
         let whole = std::fs::read(&path).unwrap();
         for cut in 0..whole.len() {
-            std::fs::write(&path, &whole[..cut]).unwrap();
+            files::replace(&path, &whole[..cut]).unwrap();
             let mut spool = folder.spool();
             let blocks = ends.iter().filter(|end| **end <= cut as u64).count() as u64;
             let expected = (blocks > 0).then(|| format!("1: {0} records to {0}", blocks * 2));

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::analysis::{PROMPT_VERSION, Prompt, Verdict, judge};
-use crate::config::{CollectorConfig, Endpoint, EndpointKind, Secret};
+use crate::config::{Endpoint, EndpointKind, Secret};
 use crate::kernel::Record;
 use crate::llm::{Chain, Failure, Format, Turn, read_answer, request_body};
 use crate::sys::http::{Client, ClientSettings, Deadline};
@@ -66,13 +66,13 @@ enum Answer {
 
 impl Analyst {
     /// Fails where the certificates to trust cannot be read; the error names the endpoint's key.
-    pub(crate) fn new(config: &CollectorConfig) -> Result<Self, String> {
+    pub(crate) fn new(chain: &[Endpoint]) -> Result<Self, String> {
         let mut endpoints = Vec::new();
-        for (index, endpoint) in config.endpoints.iter().enumerate() {
+        for (index, endpoint) in chain.iter().enumerate() {
             let ready = ready(endpoint).map_err(|why| format!("llm_endpoints[{index}]: {why}"))?;
             endpoints.push(ready);
         }
-        let retries = config.endpoints.iter().map(|endpoint| endpoint.max_retries).collect();
+        let retries = chain.iter().map(|endpoint| endpoint.max_retries).collect();
         Ok(Self { endpoints, retries })
     }
 

@@ -4,54 +4,110 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::{Analyst, Unavailable};
+use super::{Analysis, Analyst, Unavailable};
 use crate::cli::Input;
+use crate::config::{self, Problem};
 use crate::exit::Exit;
 use crate::kernel::{Log, read_log};
 use crate::report::render_findings;
+use crate::sys::env::Environment;
 use crate::sys::kmsg::{Kmsg, OpenError, Reading};
-use crate::sys::{files, out};
+use crate::sys::{files, out, probe};
 
 /// A year of a noisy host; what is larger is no kernel log.
 const LOG_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// A record takes some 200 bytes of memory beside its text.
+const LOG_LINES_MAX: usize = 3_000_000;
 
-pub(crate) fn run(input: &Input, analyst: &Analyst) -> Exit {
-    let (name, bytes) = match read(input) {
-        Ok(read) => read,
+/// `tasseograph analyze`; `config` is a collector's, whose endpoints are asked.
+pub(crate) fn run(input: &Input, config: Option<&Path>, environment: &Environment) -> Exit {
+    match judge(input, config, environment) {
+        Ok(text) => Exit::ok_if(out::print(&text)),
         Err((exit, reason)) => {
             out::complain(&reason);
-            return exit;
-        }
-    };
-    let log = read_log(&bytes);
-    drop(bytes);
-    if log.records.is_empty() {
-        out::complain(&format!("{name} holds no kernel log lines"));
-        return Exit::Failed;
-    }
-    match analyst.analyse(&log.records, 0) {
-        Ok(analysis) => {
-            out::print(&heading(&name, &log));
-            let verdict = &analysis.verdict;
-            let count = verdict.issues.len();
-            if count > 0 {
-                out::print(&format!("{}\n", render_findings(&verdict.issues)));
-            }
-            let findings = if count == 1 { "finding" } else { "findings" };
-            let (status, provider, model) =
-                (verdict.status.name(), &analysis.provider, &analysis.model);
-            out::print(&format!("{status}: {count} {findings} by {provider} ({model})\n"));
-            for doubt in analysis.fell_over.iter().chain(&verdict.complaints) {
-                out::print(&format!("note: {doubt}\n"));
-            }
-            Exit::Ok
-        }
-        Err(Unavailable(reasons)) => {
-            out::complain(&format!("no endpoint can analyse: {}", reasons.join("; ")));
-            Exit::Failed
+            exit
         }
     }
 }
+
+fn judge(
+    input: &Input,
+    config: Option<&Path>,
+    environment: &Environment,
+) -> Result<String, (Exit, String)> {
+    let analyst = match config {
+        None => Analyst::builtin(),
+        Some(path) => analyst(path, environment).map_err(|reason| (Exit::Config, reason))?,
+    };
+    let (name, bytes) = read(input)?;
+    let failed = |reason: String| (Exit::Failed, reason);
+    text_at_all(&bytes).map_err(|why| failed(format!("{name} is no kernel log: {why}")))?;
+    let log = read_log(&bytes);
+    drop(bytes);
+    if log.records.is_empty() {
+        return Err(failed(format!("{name} holds no kernel log lines")));
+    }
+    let analysed = analyst.analyse(&log.records, 0);
+    let analysis = analysed.map_err(|Unavailable(reasons)| {
+        failed(format!("no endpoint can analyse: {}", reasons.join("; ")))
+    })?;
+    Ok(shown(&name, &log, &analysis))
+}
+
+fn analyst(path: &Path, environment: &Environment) -> Result<Analyst, String> {
+    let bytes = files::read(path, config::FILE_BYTES_MAX)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let endpoints = probe::with_probe(environment, |probe| config::check_endpoints(&text, probe));
+    let endpoints = endpoints.map_err(|problems| config::render(path, &problems))?;
+    Analyst::new(&endpoints).map_err(|what| config::render(path, &[Problem::new("", what)]))
+}
+
+fn shown(name: &str, log: &Log, analysis: &Analysis) -> String {
+    let mut text = heading(name, log);
+    let verdict = &analysis.verdict;
+    let count = verdict.issues.len();
+    if count > 0 {
+        text.push_str(&format!("{}\n", render_findings(&verdict.issues)));
+    }
+    let findings = if count == 1 { "finding" } else { "findings" };
+    let (status, provider, model) = (verdict.status.name(), &analysis.provider, &analysis.model);
+    text.push_str(&format!("{status}: {count} {findings} by {provider} ({model})\n"));
+    for doubt in analysis.fell_over.iter().chain(&verdict.complaints) {
+        text.push_str(&format!("note: {doubt}\n"));
+    }
+    text
+}
+
+/// A compressed or binary file would be judged, and found to be fine.
+fn text_at_all(bytes: &[u8]) -> Result<(), String> {
+    let packed = PACKED.iter().find(|(magic, _)| bytes.starts_with(magic));
+    if let Some((_, tool)) = packed {
+        return Err(format!("it is compressed; try: {tool} FILE | tasseograph analyze -"));
+    }
+    let sample = &bytes[..bytes.len().min(SAMPLE_BYTES)];
+    // Escapes colour a log, and some tools put a NUL between records.
+    let foreign =
+        |byte: &&u8| matches!(byte, 0x01..=0x08 | 0x0b | 0x0c | 0x0e..=0x1a | 0x1c..=0x1f);
+    let foreign = sample.iter().filter(foreign).count();
+    let nuls = sample.iter().filter(|byte| **byte == 0).count();
+    if foreign > sample.len() / 50 || nuls > sample.len() / 4 {
+        return Err("it is not text in UTF-8 or ASCII".to_owned());
+    }
+    let lines = bytes.iter().filter(|byte| matches!(byte, b'\n' | 0)).count();
+    if lines > LOG_LINES_MAX {
+        return Err(format!("it has more than {LOG_LINES_MAX} lines; take a part of it"));
+    }
+    Ok(())
+}
+
+/// How compressed files begin, and what unpacks them.
+const PACKED: [(&[u8], &str); 4] = [
+    (b"\x1f\x8b", "zcat"),
+    (b"\xfd7zXZ\0", "xzcat"),
+    (b"\x28\xb5\x2f\xfd", "zstdcat"),
+    (b"BZh", "bzcat"),
+];
+const SAMPLE_BYTES: usize = 64 * 1024;
 
 fn heading(name: &str, log: &Log) -> String {
     let mut text = format!("{name}: {} records", log.records.len());

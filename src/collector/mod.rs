@@ -23,7 +23,6 @@ use crate::sys::{clock, files, out, probe, random, tls};
 use crate::time::Mono;
 pub(crate) use report::report;
 
-const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 /// How often the whole path is probed where no watchdog asks for more.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 /// One failed probe may be a busy moment; so many in a row are a dead server.
@@ -51,8 +50,7 @@ pub(crate) fn run(path: &Path, check_only: bool, environment: &Environment) -> E
         }
     };
     if check_only {
-        out::print(&format!("{}: ok\n", path.display()));
-        return Exit::Ok;
+        return Exit::ok_if(out::print(&format!("{}: ok\n", path.display())));
     }
     match Collector::start(path, config, environment) {
         Ok(collector) => collector.watch(),
@@ -64,8 +62,8 @@ pub(crate) fn run(path: &Path, check_only: bool, environment: &Environment) -> E
 }
 
 /// The configuration, or its problems as they are printed.
-pub(crate) fn load(path: &Path, environment: &Environment) -> Result<CollectorConfig, String> {
-    let bytes = files::read(path, CONFIG_BYTES_MAX)?;
+fn load(path: &Path, environment: &Environment) -> Result<CollectorConfig, String> {
+    let bytes = files::read(path, config::FILE_BYTES_MAX)?;
     let text = String::from_utf8_lossy(&bytes);
     probe::with_probe(environment, |probe| CollectorConfig::check(&text, probe))
         .map_err(|problems| config::render(path, &problems))
@@ -91,7 +89,7 @@ impl Collector {
                 misconfigured("listen_addr", what)
             })?;
         let address = listener.local_addr().map_err(|error| failed(files::cause(&error)))?;
-        let analyst = Analyst::new(&config).map_err(|what| misconfigured("", what))?;
+        let analyst = Analyst::new(&config.endpoints).map_err(|what| misconfigured("", what))?;
         files::make_folder_of(&config.db_path).map_err(failed)?;
         let store = Store::open(&config.db_path).map_err(|error| failed(error.to_string()))?;
         let socket = socket_path(&config, environment).map_err(failed)?;

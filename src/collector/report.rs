@@ -33,7 +33,8 @@ pub(crate) fn report(db: &Path, query: Option<&str>) -> Exit {
     };
     for (number, question) in questions.iter().enumerate() {
         match reader.query(question) {
-            Ok(answer) => print(question, &answer, query.is_none(), number),
+            Ok(answer) if print(question, &answer, query.is_none(), number) => {}
+            Ok(_) => return Exit::Failed,
             Err(error) => {
                 out::complain(&format!("{}: {}", db.display(), error.reason()));
                 return Exit::Failed;
@@ -43,12 +44,8 @@ pub(crate) fn report(db: &Path, query: Option<&str>) -> Exit {
     Exit::Ok
 }
 
-fn print(question: &str, answer: &Table, with_question: bool, number: usize) {
-    if number > 0 {
-        out::print("\n");
-    }
-    if with_question {
-        out::print(&format!("{question}\n\n"));
-    }
-    out::print(&render_table(&answer.columns, &answer.rows));
+fn print(question: &str, answer: &Table, with_question: bool, number: usize) -> bool {
+    let gap = if number > 0 { "\n" } else { "" };
+    let heading = if with_question { format!("{question}\n\n") } else { String::new() };
+    out::print(&format!("{gap}{heading}{}", render_table(&answer.columns, &answer.rows)))
 }

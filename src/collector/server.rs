@@ -50,6 +50,10 @@ impl Key {
     /// Judges a head before its body is read.
     pub(super) fn admit(&self, head: &Head, peer: IpAddr) -> Result<(), Answer> {
         match (head.path.as_str(), head.method.as_str()) {
+            // Whoever needs no key must not book room for a body either.
+            (HEALTH_PATH, "GET") if head.content_length > 0 => {
+                Err(Answer::error(413, "no body belongs here"))
+            }
             (HEALTH_PATH, "GET") => Ok(()),
             (INGEST_PATH, "POST") if self.matches(head.authorization.as_deref()) => Ok(()),
             (INGEST_PATH, "POST") => {

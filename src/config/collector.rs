@@ -105,13 +105,10 @@ impl CollectorConfig {
         let retention_days = file.whole("retention_days", 0..=RETENTION_DAYS_MAX);
         let connections = file.whole("max_connections", 1..=CONNECTIONS_MAX);
         let runtime_dir = file.path("runtime_dir");
-        let entries = file.sections("llm_endpoints", ENDPOINT_KEYS);
-        let mut problems = file.finish();
-        let mut endpoints = Vec::new();
-        for mut entry in entries {
-            endpoints.extend(endpoint(&mut entry, probe));
-            problems.extend(entry.finish());
+        if let Some(folder) = &runtime_dir {
+            file.check("runtime_dir", (probe.writable)(&folder.join("http.sock")));
         }
+        let (endpoints, mut problems) = endpoints(file, probe);
         let api_key = secret(API_KEY, probe).map_err(|problem| problems.push(problem)).ok();
         match (listen, db_path, tls_cert, tls_key, api_key) {
             (Some(listen), Some(db_path), Some(tls_cert), Some(tls_key), Some(api_key))
@@ -135,6 +132,31 @@ impl CollectorConfig {
             _ => Err(problems),
         }
     }
+}
+
+/// The endpoints alone, for who only asks them: nothing else of the file is looked at.
+pub(crate) fn check_endpoints(
+    text: &str,
+    probe: &Probe<'_>,
+) -> Result<Vec<Endpoint>, Vec<Problem>> {
+    let mut file = Section::parse(text, COLLECTOR_KEYS).map_err(|problem| vec![problem])?;
+    for key in COLLECTOR_KEYS.iter().filter(|key| key.name != "llm_endpoints") {
+        file.ignore(key.name);
+    }
+    let (endpoints, problems) = endpoints(file, probe);
+    if problems.is_empty() { Ok(endpoints) } else { Err(problems) }
+}
+
+/// Takes the last of the file: the endpoints, and what is wrong with it.
+fn endpoints(mut file: Section, probe: &Probe<'_>) -> (Vec<Endpoint>, Vec<Problem>) {
+    let entries = file.sections("llm_endpoints", ENDPOINT_KEYS);
+    let mut problems = file.finish();
+    let mut endpoints = Vec::new();
+    for mut entry in entries {
+        endpoints.extend(endpoint(&mut entry, probe));
+        problems.extend(entry.finish());
+    }
+    (endpoints, problems)
 }
 
 /// 0 means the default, as it did in the Go implementation.
@@ -335,6 +357,17 @@ mod tests {
         assert_eq!(problems, expected);
         let allowed = "llm_endpoints: [{url: 'http://10.0.0.1/v1', model: m, allow_http: true}]";
         assert!(check(allowed, KEYS).is_ok());
+    }
+
+    #[test]
+    fn who_only_asks_needs_nothing_but_endpoints() {
+        let only = |text: &str| {
+            with_probe(&[], |probe| check_endpoints(text, probe).map_err(|wrong| wrong.len()))
+        };
+        let text = format!("{LEAST}tls_cert: nowhere\nlisten_addr: [x]\n");
+        assert_eq!(only(&text).unwrap().len(), 1);
+        assert_eq!(only("listen_addr: ':1'\n").unwrap_err(), 1);
+        assert_eq!(only(&format!("{LEAST}lisen_addr: ':1'\n")).unwrap_err(), 1);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::Path;
 
 pub(crate) use agent::AgentConfig;
-pub(crate) use collector::{CollectorConfig, Endpoint, EndpointKind};
+pub(crate) use collector::{CollectorConfig, Endpoint, EndpointKind, check_endpoints};
 pub(crate) use secret::Secret;
 pub(crate) use url::Url;
 
@@ -22,6 +22,9 @@ pub(crate) use url::Url;
 pub(crate) const API_KEY: &str = "TASSEOGRAPH_API_KEY";
 /// Overrides the host's name, and the configuration's.
 pub(crate) const HOSTNAME: &str = "TASSEOGRAPH_HOSTNAME";
+
+/// A configuration file is a page or two.
+pub(crate) const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// One thing to mend: which key, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]

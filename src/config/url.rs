@@ -1,6 +1,6 @@
 //! A URL of the few kinds that we call: scheme, host, port, path.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Url {
@@ -16,7 +16,7 @@ impl Url {
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         const KIND: &str = "an http or https URL";
         let (scheme, rest) = text.split_once("://").ok_or(KIND)?;
-        let https = match scheme {
+        let https = match scheme.to_ascii_lowercase().as_str() {
             "https" => true,
             "http" => false,
             _ => return Err(KIND),
@@ -32,33 +32,18 @@ impl Url {
         if authority.is_empty() || !rest.bytes().all(legal) {
             return Err(KIND);
         }
-        let url =
-            Self { https, authority: authority.into(), path: path.trim_end_matches('/').into() };
-        match url.split_authority() {
-            Some((host, _)) if !host.is_empty() => Ok(url),
-            _ => Err(KIND),
-        }
+        split_authority(authority).ok_or(KIND)?;
+        Ok(Self { https, authority: authority.into(), path: path.trim_end_matches('/').into() })
     }
 
-    fn split_authority(&self) -> Option<(&str, Option<u16>)> {
-        let ipv6_end = self.authority.rfind(']').unwrap_or(0);
-        match self.authority[ipv6_end..].rfind(':') {
-            None => Some((&self.authority, None)),
-            Some(colon) => {
-                let (host, port) = self.authority.split_at(ipv6_end + colon);
-                Some((host, Some(port[1..].parse().ok().filter(|port| *port > 0)?)))
-            }
-        }
-    }
-
-    /// Without the port.
+    /// Without the port, an IPv6 address without its brackets.
     pub(crate) fn host(&self) -> &str {
-        self.split_authority().map_or("", |(host, _)| host)
+        split_authority(&self.authority).unwrap_or("")
     }
 
     /// Whether what is sent there stays on this machine.
     pub(crate) fn is_loopback(&self) -> bool {
-        let host = self.host().trim_start_matches('[').trim_end_matches(']');
+        let host = self.host();
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
@@ -67,6 +52,28 @@ impl Url {
         let scheme = if self.https { "https" } else { "http" };
         let base = self.path.strip_suffix(path).unwrap_or(&self.path);
         format!("{scheme}://{}{base}{path}", self.authority)
+    }
+}
+
+/// The host, if the whole is a name, an IPv4 address or an IPv6 address in brackets, and at most
+/// one port.
+fn split_authority(authority: &str) -> Option<&str> {
+    let (host, rest) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']')?;
+            host.parse::<Ipv6Addr>().ok()?;
+            (host, rest)
+        }
+        None => {
+            let (host, rest) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+            let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+            (!host.is_empty() && host.bytes().all(legal)).then_some((host, rest))?
+        }
+    };
+    match rest.strip_prefix(':') {
+        None => rest.is_empty().then_some(host),
+        Some(port) if port.starts_with('+') => None,
+        Some(port) => port.parse::<u16>().is_ok_and(|port| port > 0).then_some(host),
     }
 }
 
@@ -80,7 +87,8 @@ mod tests {
             ("https://c.example", "c.example", "https://c.example/ingest"),
             ("https://c.example:9311/", "c.example", "https://c.example:9311/ingest"),
             ("https://c.example:9311/ingest", "c.example", "https://c.example:9311/ingest"),
-            ("https://[::1]:9311/a", "[::1]", "https://[::1]:9311/a/ingest"),
+            ("https://[::1]:9311/a", "::1", "https://[::1]:9311/a/ingest"),
+            ("HTTPS://web_1.c", "web_1.c", "https://web_1.c/ingest"),
             ("http://127.0.0.1:8080/v1", "127.0.0.1", "http://127.0.0.1:8080/v1/ingest"),
         ] {
             let url = Url::parse(text).unwrap();
@@ -100,8 +108,15 @@ mod tests {
             "https://h:x",
             "https://u:p@h",
             "https://h/?q=1",
-            "HTTPS://h",
             "https://h\n",
+            "https://::1:9311",
+            "https://[::1",
+            "https://[zz]:1",
+            "https://[localhost]",
+            "https://[::1]x:90",
+            "https://h:80:90",
+            "https://h:+80",
+            "https://h:",
         ] {
             assert!(Url::parse(bad).is_err(), "{bad:?}");
         }

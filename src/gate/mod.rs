@@ -21,6 +21,7 @@ mod stream;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,7 +116,11 @@ impl Gate {
                     let gate = Arc::clone(&self);
                     let peer = peer.ip().to_canonical();
                     let serve = move || {
-                        connection::serve(&gate, tcp, peer);
+                        // A panic here must not take the place with it.
+                        let served = AssertUnwindSafe(|| connection::serve(&gate, tcp, peer));
+                        if catch_unwind(served).is_err() {
+                            log::error!("a connection's thread panicked");
+                        }
                         gate.connections.give_back(place);
                     };
                     let thread = std::thread::Builder::new();

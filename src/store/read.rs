@@ -32,6 +32,10 @@ impl Reader {
 
     pub(crate) fn query(&self, sql: &str) -> Result<Table, StoreError> {
         let mut statement = self.connection.prepare(sql)?;
+        // The connection cannot write the database; `VACUUM INTO` would write another file.
+        if !statement.readonly() || statement.column_count() == 0 {
+            return Err(StoreError::Unusable("it is no query: only SELECT is answered".to_owned()));
+        }
         let columns: Vec<_> = statement.column_names().map(String::from).collect();
         let mut found = statement.query([])?;
         let mut rows = Vec::new();

@@ -101,11 +101,13 @@ pub(crate) fn writable(path: &Path) -> Result<(), String> {
     let folder = folder_of(path);
     if !folder.exists() {
         let above = folder_of(folder);
-        return if above.is_dir() {
-            Ok(())
-        } else {
-            Err(format!("the folder {} does not exist; create it", quoted(folder)))
-        };
+        if !above.is_dir() {
+            return Err(format!("the folder {} does not exist; create it", quoted(folder)));
+        }
+        let may = rustix::fs::access(above, rustix::fs::Access::WRITE_OK);
+        return may.map_err(|error| {
+            format!("cannot make the folder {}: {}", quoted(folder), cause(&error.into()))
+        });
     }
     if path.is_dir() {
         return Err(format!("{} is a folder, not a file", quoted(path)));

@@ -26,8 +26,16 @@ pub(crate) struct Kmsg {
 }
 
 enum Source {
-    Device { file: File, buffer: Box<[u8; RECORD_BYTES_MAX]> },
-    File { lines: BufReader<File>, next: Vec<u8> },
+    Device {
+        file: File,
+        buffer: Box<[u8; RECORD_BYTES_MAX]>,
+    },
+    /// `next` is the first line of the record after the last; `begun` a line that is being written.
+    File {
+        lines: BufReader<File>,
+        next: Vec<u8>,
+        begun: Vec<u8>,
+    },
 }
 
 /// What one read gave.
@@ -59,7 +67,8 @@ impl Kmsg {
         match opened {
             Ok(file) if is_kmsg(&file) => Ok(Self::device(path, file)),
             Ok(file) if file.metadata().is_ok_and(|meta| !meta.file_type().is_dir()) => {
-                let source = Source::File { lines: BufReader::new(file), next: Vec::new() };
+                let lines = BufReader::new(file);
+                let source = Source::File { lines, next: Vec::new(), begun: Vec::new() };
                 Ok(Self { path: path.into(), source })
             }
             Ok(_) => Err(OpenError::Failed(format!("{} is a folder", files::quoted(path)))),
@@ -93,7 +102,7 @@ impl Kmsg {
     pub(crate) fn read(&mut self) -> Result<Reading, String> {
         let reading = match &mut self.source {
             Source::Device { file, buffer } => read_device(file, buffer.as_mut_slice()),
-            Source::File { lines, next } => read_file(lines, next),
+            Source::File { lines, next, begun } => read_file(lines, next, begun),
         };
         reading.map_err(|error| {
             format!("cannot read {}: {}", files::quoted(&self.path), files::cause(&error))
@@ -123,8 +132,9 @@ impl Kmsg {
     pub(crate) fn rewind(&mut self) -> Result<(), String> {
         let moved = match &mut self.source {
             Source::Device { file, .. } => file.seek(SeekFrom::Start(0)),
-            Source::File { lines, next } => {
+            Source::File { lines, next, begun } => {
                 next.clear();
+                begun.clear();
                 lines.seek(SeekFrom::Start(0))
             }
         };
@@ -200,13 +210,20 @@ fn printable(bytes: &[u8]) -> String {
     }
 }
 
-/// A record is a line and the lines after it that start with a space.
-fn read_file(lines: &mut BufReader<File>, next: &mut Vec<u8>) -> io::Result<Reading> {
+/// A record is a line and the lines after it that start with a space. A line without its end is
+/// still being written: it waits for the rest.
+fn read_file(
+    lines: &mut BufReader<File>,
+    next: &mut Vec<u8>,
+    begun: &mut Vec<u8>,
+) -> io::Result<Reading> {
     let mut record = std::mem::take(next);
     loop {
-        let mut line = Vec::new();
-        let length = lines.by_ref().take(RECORD_BYTES_MAX as u64).read_until(b'\n', &mut line)?;
-        if length == 0 {
+        let mut line = std::mem::take(begun);
+        let room = RECORD_BYTES_MAX.saturating_sub(line.len()) as u64;
+        lines.by_ref().take(room).read_until(b'\n', &mut line)?;
+        if !line.ends_with(b"\n") && line.len() < RECORD_BYTES_MAX {
+            *begun = line;
             let end = record.is_empty();
             return Ok(if end { Reading::End } else { Reading::Record(printable(&record)) });
         }

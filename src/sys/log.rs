@@ -10,8 +10,9 @@ use super::env::Environment;
 /// elsewhere time and level come first. `TASSEOGRAPH_LOG` takes env_logger's filters: `debug`,
 /// `warn`...
 pub(crate) fn init(environment: &Environment) {
-    let filter = environment.get("TASSEOGRAPH_LOG").unwrap_or_else(|| "info".to_owned());
-    let journal = environment.get("JOURNAL_STREAM").is_some();
+    let filter = environment.get(LEVEL).filter(|filter| !filter.is_empty());
+    let filter = filter.unwrap_or_else(|| DEFAULT.to_owned());
+    let journal = environment.get("JOURNAL_STREAM").is_some_and(|stream| is_stderr(&stream));
     let mut builder = env_logger::Builder::new();
     // Libraries speak up only when asked: their words are for their developers.
     builder.filter_level(log::LevelFilter::Off).parse_filters(&ours(&filter));
@@ -27,9 +28,29 @@ pub(crate) fn init(environment: &Environment) {
     builder.init();
 }
 
-/// A bare level means our own lines; a filter with a module in it is taken as it is.
+const LEVEL: &str = "TASSEOGRAPH_LOG";
+const DEFAULT: &str = "info";
+
+/// A bare level means our own lines; a filter with a module in it changes that module's. What
+/// cannot be read must not silence everything: env_logger ignores it, errors and all.
 fn ours(filter: &str) -> String {
-    if filter.contains('=') { filter.to_owned() } else { format!("tasseograph={filter}") }
+    if filter.contains('=') {
+        return format!("tasseograph={DEFAULT},{filter}");
+    }
+    if filter.parse::<log::LevelFilter>().is_err() {
+        let given = crate::kernel::escape_controls(filter);
+        super::out::complain(&format!(
+            "{LEVEL}: \"{given}\" is not error, warn, info or debug; {DEFAULT} it is"
+        ));
+        return format!("tasseograph={DEFAULT}");
+    }
+    format!("tasseograph={filter}")
+}
+
+/// `DEVICE:INODE` of the journal's stream; a variable that was inherited names another file.
+fn is_stderr(stream: &str) -> bool {
+    rustix::fs::fstat(std::io::stderr())
+        .is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 /// `sd-daemon.h`'s priorities.

@@ -1,11 +1,18 @@
 //! What commands print, and how a command says that it cannot go on.
 
-use std::io::{Write, stderr, stdout};
+use std::io::{ErrorKind, Write, stderr, stdout};
 
-/// To stdout. A reader that has gone (`| head`) is no error.
-pub(crate) fn print(text: &str) {
+/// To stdout. A reader that has gone (`| head`) is no error; with a disk that is full this says so,
+/// and is `false`.
+pub(crate) fn print(text: &str) -> bool {
     let mut out = stdout().lock();
-    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            complain(&format!("cannot write the output: {}", super::files::cause(&error)));
+            false
+        }
+        _ => true,
+    }
 }
 
 /// To stderr, as `tasseograph: ...`.

@@ -293,3 +293,16 @@ fn systemd_is_told() {
         read_until("WATCHDOG=1");
     }
 }
+
+/// A program that writes the file is not done with its last line before that line ends.
+#[test]
+fn a_line_that_is_being_written_waits_for_its_end() {
+    let collector = Collector::start();
+    let (folder, config) = folder_with(2, &collector.url(), "poll_interval: 100ms\n");
+    append(&folder, "6,2,2000,-;half a");
+    let mut agent = Process::start(&mut tasseograph(&["agent", "-c", config.to_str().unwrap()]));
+    agent.wait_for_line("the collector has all records before 2");
+    append(&folder, " line\n");
+    collector.wait_for("SELECT cursor FROM hosts", "3");
+    assert_eq!(collector.records("web-1")[2], "6,2,2000,-;half a line\n");
+}

@@ -113,12 +113,101 @@ fn report_prints_what_was_found_and_changes_nothing() {
     }
     let query = run(&["report", "--db", db, "--query", "SELECT hostname AS h FROM hosts"]);
     assert_eq!(text(&query.stdout), "h\n-----\nweb-1\n(1 row)\n");
-    for (sql, why) in [("DELETE FROM hosts", "readonly"), ("SELEC", "syntax error")] {
+    let copy = collector.folder.path("copy.db");
+    let vacuum = format!("VACUUM INTO '{}'", copy.display());
+    for (sql, why) in [
+        ("DELETE FROM hosts", "only SELECT is answered"),
+        (vacuum.as_str(), "only SELECT is answered"),
+        ("", "only SELECT is answered"),
+        ("SELEC", "syntax error"),
+    ] {
         let output = run(&["report", "--db", db, "--query", sql]);
         assert_eq!(output.status.code(), Some(1), "{sql}");
         assert!(text(&output.stderr).contains(why), "{sql}: {}", text(&output.stderr));
     }
+    assert!(!copy.exists());
     let missing = run(&["report", "--db", "/nonexistent/t.db"]);
     assert_eq!(missing.status.code(), Some(1));
     assert!(text(&missing.stderr).contains("/nonexistent/t.db"), "{}", text(&missing.stderr));
+}
+
+#[test]
+fn what_is_no_text_is_no_healthy_log() {
+    let folder = Folder::new();
+    let line = FORMS[1].1;
+    let gzipped = [b"\x1f\x8b\x08\0".as_slice(), line.as_bytes()].concat();
+    let utf16: Vec<u8> = line.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mut random = 7_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 24) as u8
+    })
+    .take(5_000)
+    .collect();
+    let lines = b"a\n".repeat(3_000_001);
+    for (bytes, why) in [
+        (gzipped, "it is compressed; try: zcat FILE | tasseograph analyze -"),
+        (utf16, "it is not text"),
+        (noise, "it is not text"),
+        (lines, "it has more than 3000000 lines"),
+    ] {
+        let path = folder.path("log");
+        std::fs::write(&path, bytes).unwrap();
+        let output = run(&["analyze", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1), "{why}");
+        let error = text(&output.stderr);
+        assert!(error.contains("is no kernel log: ") && error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn analyze_asks_a_collectors_endpoints_and_needs_nothing_else_of_it() {
+    let endpoint = super::support::scripted::Scripted::start(|_, _| {
+        let verdict = r#"{"status":"ok","issues":[]}"#;
+        super::support::scripted::Act::Answer(200, super::support::scripted::completion(verdict))
+    });
+    let folder = Folder::new();
+    let log = folder.write("log", FORMS[1].1);
+    let config = format!("tls_cert: /nonexistent\nllm_endpoints:\n{}", endpoint.endpoint(""));
+    let config = folder.write("c.yaml", &config);
+    let output = tasseograph(&["analyze", "-c", config.to_str().unwrap(), log.to_str().unwrap()])
+        .env_remove("TASSEOGRAPH_API_KEY")
+        .output()
+        .unwrap();
+    must_succeed(&output);
+    let shown = text(&output.stdout);
+    assert!(shown.contains("ok: 0 findings by 127.0.0.1 (scripted-1)\n"), "{shown}");
+    let broken = folder.write("c.yaml", "llm_endpoints: [{url: x, model: m}]");
+    let output = run(&["analyze", "-c", broken.to_str().unwrap(), log.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(text(&output.stderr).contains("llm_endpoints[0].url: "), "{}", text(&output.stderr));
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let folder = Folder::new();
+    let log = folder.write("log", FORMS[1].1);
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for arguments in [&["analyze", log.to_str().unwrap()][..], &["--version"]] {
+        let output = tasseograph(arguments).stdout(full()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let error = text(&output.stderr);
+        assert!(error.contains("cannot write the output: no space left on device"), "{error}");
+    }
+}
+
+#[test]
+fn a_mistaken_log_level_silences_nothing() {
+    for (level, said) in [("verbose", true), ("warning", true), ("tasseograph=x", false)] {
+        let mut command = tasseograph(&["agent", "--once", "-c"]);
+        let folder = Folder::new();
+        let kmsg = folder.write("kmsg", "6,0,0,-;one\n");
+        let more = format!("kmsg_path: {}\nhostname: h\n", kmsg.display());
+        let config = super::support::agent_config(&folder, "https://127.0.0.1:1", &more);
+        let output = command.arg(config).env("TASSEOGRAPH_LOG", level).output().unwrap();
+        let error = text(&output.stderr);
+        assert!(error.contains("cannot post to https://127.0.0.1:1/ingest"), "{level}: {error}");
+        let hint = format!("TASSEOGRAPH_LOG: \"{level}\" is not error, warn, info or debug");
+        assert_eq!(error.contains(&hint), said, "{level}: {error}");
+    }
 }

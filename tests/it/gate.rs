@@ -135,3 +135,21 @@ fn a_refused_body_does_not_eat_the_answer() {
     }
     assert!(is_served(collector.port));
 }
+
+/// Whoever needs no key must not book the room of those who have one.
+#[test]
+fn a_stranger_books_no_room_for_bodies() {
+    let collector = Collector::start();
+    let mut strangers = Vec::new();
+    for _ in 0..70 {
+        let mut stream = connect(collector.port);
+        let head = "GET /health HTTP/1.1\r\nContent-Length: 1048576\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        strangers.push(stream);
+    }
+    let body = r#"{"hostname":"web-1","lines":["text"]}"#;
+    assert_eq!(post(collector.port, body).status, 200);
+    for mut stream in strangers {
+        assert_eq!(read_answer(&mut stream).status, 413);
+    }
+}

@@ -54,7 +54,15 @@ pub(crate) fn tasseograph(arguments: &[&str]) -> Command {
     command.args(arguments).stdin(Stdio::null()).env("TASSEOGRAPH_API_KEY", KEY);
     // The machine that the tests run on need not have a certificate store.
     command.env("SSL_CERT_FILE", &certificates().cert);
-    for name in ["TASSEOGRAPH_HOSTNAME", "TASSEOGRAPH_LOG", "NOTIFY_SOCKET", "JOURNAL_STREAM"] {
+    for name in [
+        "TASSEOGRAPH_HOSTNAME",
+        "TASSEOGRAPH_LOG",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "JOURNAL_STREAM",
+        "RUNTIME_DIRECTORY",
+        "CREDENTIALS_DIRECTORY",
+    ] {
         command.env_remove(name);
     }
     command
@@ -93,9 +101,12 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Says in the test's output that it could not run, and why.
+/// Says that a test could not run, and why. Not by `println`: of a test that passes, that is
+/// hidden.
 pub(crate) fn skip(why: &str) {
-    println!("skipped: {why}");
+    let thread = std::thread::current();
+    let line = format!("skipped: {}: {why}\n", thread.name().unwrap_or("a test"));
+    drop(std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()));
 }
 
 /// Certificates made once, by the README's own kind of command.
