@@ -1,7 +1,7 @@
 //! What the daemons cost while nothing happens: memory, and CPU of an idle poll.
 //!
-//! CPU is the scheduler's own count of nanoseconds (`/proc/PID/schedstat`) of the agent's one
-//! thread.
+//! CPU is the scheduler's own count of nanoseconds (`/proc/PID/task/TID/schedstat`) of the agent's
+//! threads.
 
 use std::time::Duration;
 
@@ -43,6 +43,10 @@ fn wait_for_polls(collector: &Collector, polls: u32) {
     }
 }
 
-fn cpu_ns(process: &Process) -> u64 {
-    process.proc("schedstat").split(' ').next().unwrap().parse().unwrap()
+pub(crate) fn cpu_ns(process: &Process) -> u64 {
+    let of_thread = |id: &String| -> u64 {
+        let stat = process.proc(&format!("task/{id}/schedstat"));
+        stat.split(' ').next().unwrap().parse().unwrap()
+    };
+    process.threads().iter().map(of_thread).sum()
 }

@@ -9,6 +9,7 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 
 mod daemons;
+mod flood;
 #[expect(dead_code, reason = "the tests use the rest of it")]
 #[path = "../it/support/mod.rs"]
 mod support;
@@ -24,8 +25,8 @@ const LARGE_BYTES: usize = 50_000_000;
 const LARGE_RUNS: u32 = 5;
 
 /// What a name on the command line stands for.
-const GROUPS: [(&str, fn()); 3] =
-    [("binary", binary), ("analyze", analyze), ("daemons", daemons::run)];
+const GROUPS: [(&str, fn()); 4] =
+    [("binary", binary), ("analyze", analyze), ("daemons", daemons::run), ("flood", flood::run)];
 
 fn main() {
     // Cargo itself passes `--bench`.

@@ -173,6 +173,11 @@ impl Process {
         fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).unwrap()
     }
 
+    pub(crate) fn threads(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        tasks.map(|task| task.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
     pub(crate) fn rss_kib(&self) -> u64 {
         let status = self.proc("status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
