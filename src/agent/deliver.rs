@@ -44,7 +44,6 @@ impl Agent {
         let mut sent = Sent::default();
         let mut went_back = false;
         self.look()?;
-        let flushed = self.flush();
         let until = self.intake.expected();
         loop {
             self.dispatch.begin();
@@ -54,7 +53,7 @@ impl Agent {
                 added = dispatch.add(boot, block);
                 added
             })?;
-            if !flushed && added == Added::All {
+            if added == Added::All {
                 self.add_unspooled();
             }
             let now = clock::wall();
@@ -76,7 +75,7 @@ impl Agent {
         }
     }
 
-    /// The disk does not take the newest block: it goes straight to the collector.
+    /// Where the disk does not take the newest block, it goes straight to the collector.
     fn add_unspooled(&mut self) {
         if let Some(block) = self.intake.take(self.boot_clock.boot_time()) {
             self.dispatch.add(&self.boot, block.clone());
@@ -127,9 +126,7 @@ impl Agent {
             if let Err(reason) = self.look() {
                 log::debug!("{reason}"); // The next poll fails with it.
             }
-            if self.flush_due() <= clock::mono() {
-                self.flush();
-            }
+            self.sync_if_due(clock::mono());
         }
     }
 

@@ -47,8 +47,9 @@ impl Intake {
         self.last_usec
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    /// Whether something was taken that nobody has asked for.
+    pub(super) fn is_holding(&self) -> bool {
+        self.block.is_some()
     }
 
     pub(super) fn skip_before(&mut self, usec: u64) {

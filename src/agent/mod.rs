@@ -5,10 +5,11 @@
 //! answer, and the collector's cursor removes what is sent twice.
 //!
 //! ```text
-//!  ring ─look─▶ Intake ─flush─▶ Spool ─read─▶ Dispatch ─post─▶ collector
-//!        at once        after          when Pace    │
-//!        when it        drain_interval  says so     └─ 200: state file, then the spool forgets
-//!        wakes us       or 256 KiB
+//!  ring ─look─▶ Intake ─append─▶ Spool ─read─▶ Dispatch ─post─▶ collector
+//!        at once        after each    when Pace     │
+//!        when it        look; synced   says so      └─ 200: state file, then the spool forgets
+//!        wakes us       after
+//!                       drain_interval
 //! ```
 
 mod block;
@@ -59,7 +60,7 @@ struct Agent {
     intake: Intake,
     /// A record that found no room: the spool cannot be written.
     held: Option<String>,
-    flushed_at: Mono,
+    synced_at: Mono,
     spool: Spool,
     dispatch: Dispatch,
     sender: Sender,
@@ -147,7 +148,7 @@ impl Agent {
             saved,
             dispatch: Dispatch::new(acknowledged, config.payload_bytes),
             pace: Pace::new(config.poll_interval, clock::mono(), random::seed()),
-            flushed_at: clock::mono(),
+            synced_at: clock::mono(),
             host,
             boot,
             kmsg,
@@ -199,9 +200,7 @@ impl Agent {
             self.notifier.alive();
             let looked = self.look();
             let now = clock::mono();
-            if self.flush_due() <= now {
-                self.flush();
-            }
+            self.sync_if_due(now);
             let pressed = self.spool.is_filling() || self.held.is_some();
             if self.pace.is_due(now, pressed) {
                 let delivered = looked.map_err(Failure::from).and_then(|()| self.deliver());
@@ -243,16 +242,32 @@ impl Agent {
         self.dispatch.acknowledged_cursor().next.map_or(0, |seq| seq.0)
     }
 
-    /// When what is in memory has to be on disk.
-    fn flush_due(&self) -> Mono {
-        self.flushed_at.plus(self.config.drain_interval)
+    /// When what was read has to survive a power cut.
+    fn sync_due(&self) -> Mono {
+        self.synced_at.plus(self.config.drain_interval)
+    }
+
+    fn sync_if_due(&mut self, now: Mono) {
+        if self.sync_due() > now {
+            return;
+        }
+        self.synced_at = now;
+        if let Err(reason) = self.spool.sync() {
+            self.complain_of_disk(&reason);
+        }
+    }
+
+    fn complain_of_disk(&self, reason: &str) {
+        if let Some(unsaid) = self.disk_trouble.allow(clock::mono()) {
+            log::error!("{reason}; new records stay in the kernel's ring{unsaid}");
+        }
     }
 
     fn sleep(&mut self) {
         let now = clock::mono();
         let mut until = self.pace.due();
-        if self.intake.bytes() > 0 {
-            until = until.min(self.flush_due());
+        if self.intake.is_holding() || self.spool.is_unsynced() {
+            until = until.min(self.sync_due());
         }
         let mut limit = until.remaining(now);
         if let Some(pet) = self.notifier.pet_every() {
@@ -292,7 +307,7 @@ impl Agent {
             match self.intake.offer(line, now) {
                 Ok(Offer::Full(line)) => {
                     self.held = Some(line);
-                    if !self.flush() {
+                    if !self.spool_block() {
                         break;
                     }
                 }
@@ -303,6 +318,7 @@ impl Agent {
         let fresh = (self.looked && newest.is_some()).then(|| self.intake.last_usec());
         self.boot_clock.observe(now, self.since_boot(), fresh);
         self.looked = true;
+        self.spool_block();
         Ok(())
     }
 
@@ -331,21 +347,14 @@ impl Agent {
         }
     }
 
-    /// Puts what was taken on disk; `false` where that fails: it stays in memory, and is sent from
+    /// Appends what was taken; `false` where that fails: it stays in memory, and is sent from
     /// there.
-    fn flush(&mut self) -> bool {
-        self.flushed_at = clock::mono();
+    fn spool_block(&mut self) -> bool {
         let Some(block) = self.intake.take(self.boot_clock.boot_time()) else { return true };
-        match self.spool.append(&self.boot, &block, self.flushed_at) {
-            Ok(()) => true,
-            Err(reason) => {
-                if let Some(unsaid) = self.disk_trouble.allow(self.flushed_at) {
-                    log::error!("{reason}; new records stay in the kernel's ring{unsaid}");
-                }
-                self.intake.put_back(block);
-                false
-            }
-        }
+        let Err(reason) = self.spool.append(&self.boot, &block, clock::mono()) else { return true };
+        self.complain_of_disk(&reason);
+        self.intake.put_back(block);
+        false
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Spool {
     head: u64,
     /// Appends to the last segment.
     tail: Option<File>,
+    /// What a power cut would take: since the last `sync`.
+    unsynced: bool,
     /// The last segment may end in half a block, and nothing may follow that.
     torn: bool,
     overflow: Limited,
@@ -62,6 +64,7 @@ impl Spool {
             segments: VecDeque::new(),
             head: 0,
             tail: None,
+            unsynced: false,
             torn: false,
             overflow: Limited::default(),
         };
@@ -134,7 +137,24 @@ impl Spool {
             .map(|segment| segment.range.to)
     }
 
-    /// When this returns `Ok`, the block survives a power cut.
+    pub(super) fn is_unsynced(&self) -> bool {
+        self.unsynced
+    }
+
+    /// When this returns `Ok`, all that was appended survives a power cut.
+    pub(super) fn sync(&mut self) -> Result<(), String> {
+        let Some(segment) = self.segments.back().filter(|_| self.unsynced) else { return Ok(()) };
+        let synced = match &self.tail {
+            Some(file) => file.sync_data(),
+            None => File::open(self.path(segment.number)).and_then(|file| file.sync_data()),
+        };
+        let synced = synced.and_then(|()| files::sync_folder(&self.folder));
+        synced.map_err(|error| failed(&self.folder, &error))?;
+        self.unsynced = false;
+        Ok(())
+    }
+
+    /// When this returns `Ok`, the block survives SIGKILL.
     pub(super) fn append(&mut self, boot: &BootId, block: &Block, now: Mono) -> Result<(), String> {
         let bytes = block.encode();
         self.make_room(bytes.len() as u64, now)?;
@@ -152,9 +172,7 @@ impl Spool {
             return Err("the spool has no segment to write to".to_owned());
         };
         let path = self.folder.join(format!("{:0NAME_DIGITS$}", segment.number));
-        let written =
-            crate::sys::crash::write_all(&mut *file, &bytes).and_then(|()| file.sync_data());
-        if let Err(error) = written {
+        if let Err(error) = crate::sys::crash::write_all(file, &bytes) {
             // Half a block may stand there. Where it cannot be cut off, another segment follows.
             self.tail = None;
             self.torn = files::truncate(&path, segment.bytes).is_err();
@@ -162,10 +180,12 @@ impl Spool {
         }
         segment.bytes += bytes.len() as u64;
         segment.range.to = block.range.to;
+        self.unsynced = true;
         Ok(())
     }
 
     fn begin_segment(&mut self, boot: &BootId, from: Seq) -> Result<(), String> {
+        self.sync()?;
         let number = self.segments.back().map_or(0, |segment| segment.number + 1);
         let path = self.path(number);
         let head = segment_head(boot);
@@ -173,7 +193,6 @@ impl Spool {
         let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
         let made = opened.and_then(|mut file| {
             file.write_all(head.as_bytes())?;
-            files::sync_folder(&self.folder)?;
             Ok(file)
         });
         self.tail = Some(made.map_err(|error| failed(&path, &error))?);
@@ -254,6 +273,7 @@ impl Spool {
         }
         if self.segments.is_empty() {
             self.tail = None;
+            self.unsynced = false;
         }
         self.head = self.first_block();
         Ok(())
