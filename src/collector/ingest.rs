@@ -1,14 +1,15 @@
 //! `POST /ingest`: checked, stored, answered. No analysis happens here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::server::{Handled, refused};
 use super::worker::Bell;
-use crate::store::{Arrival, Store, StoreError};
+use crate::store::{Arrival, Store, StoreError, Stored};
 use crate::sys::clock;
 use crate::sys::log::Limited;
 use crate::time::Wall;
-use crate::wire::{Post, Reply};
+use crate::wire::{HostName, Post, Reply};
 
 /// An agent's clock outside of these is wrong: the collector's counts.
 const AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
@@ -16,53 +17,85 @@ const BEHIND_MAX: Duration = Duration::from_secs(24 * 3600);
 /// What a full or locked database asks of agents.
 const RETRY_SECONDS: u32 = 10;
 
-pub(super) fn handle(
-    body: &[u8],
-    peer: &str,
-    store: &Store,
-    bell: &Bell,
-    trouble: &Limited,
-) -> Handled {
-    let post = match Post::decode(body) {
-        Ok(post) => post,
-        Err(error) => {
-            log::debug!("refused a post from {peer}: {}", error.0);
-            return refused(400, &error.0);
-        }
-    };
-    let now = clock::wall();
-    let host = post.host.clone();
-    let arrival = Arrival {
-        host: post.host,
-        kernel: post.kernel,
-        agent: post.agent,
-        timestamp: believable(post.timestamp, now),
-        received_at: now,
-        content: post.content,
-    };
-    match store.ingest(arrival) {
-        Ok(stored) => {
-            log::debug!("{host} ({peer}): {}, {} lines", stored.status.name(), stored.lines);
-            if stored.lost > 0 {
-                log::warn!("{host}: {} records were lost before they could be read", stored.lost);
+/// What every post needs.
+pub(super) struct Ingest {
+    pub(super) store: Arc<Store>,
+    pub(super) bell: Arc<Bell>,
+    pub(super) trouble: Limited,
+}
+
+impl Ingest {
+    /// Checks a post and hands it to the next group; `answer` is called once it is on disk, or is
+    /// known not to be.
+    pub(super) fn handle(
+        self: &Arc<Self>,
+        body: &[u8],
+        peer: &str,
+        answer: impl FnOnce(&Handled) + Send + 'static,
+    ) {
+        let post = match Post::decode(body) {
+            Ok(post) => post,
+            Err(error) => {
+                log::debug!("refused a post from {peer}: {}", error.0);
+                return answer(&refused(400, &error.0));
             }
-            if stored.lines > 0 {
-                bell.ring();
+        };
+        let now = clock::wall();
+        let host = post.host.clone();
+        let arrival = Arrival {
+            host: post.host,
+            kernel: post.kernel,
+            agent: post.agent,
+            timestamp: believable(post.timestamp, now),
+            received_at: now,
+            content: post.content,
+        };
+        let ingest = Arc::clone(self);
+        self.store.ingest(arrival, move |stored| {
+            answer(&match &stored {
+                Ok(stored) => accepted(stored),
+                Err(error) => rejected(error),
+            });
+            ingest.note(&host, &stored);
+        });
+    }
+
+    fn note(&self, host: &HostName, stored: &Result<Stored, StoreError>) {
+        match stored {
+            Ok(stored) => {
+                log::debug!("{host}: {}, {} lines", stored.status.name(), stored.lines);
+                if stored.lost > 0 {
+                    log::warn!(
+                        "{host}: {} records were lost before they could be read",
+                        stored.lost
+                    );
+                }
+                if stored.lines > 0 {
+                    self.bell.ring();
+                }
             }
-            let reply = Reply { status: stored.status, next_seq: stored.next_seq };
-            Handled { status: 200, body: reply.encode(), retry_after: None }
-        }
-        Err(error) => {
-            if let Some(unsaid) = trouble.allow(clock::mono()) {
-                log::error!("cannot store: {error}; agents keep their records{unsaid}");
+            Err(error) => {
+                if let Some(unsaid) = self.trouble.allow(clock::mono()) {
+                    log::error!("cannot store: {error}; agents keep their records{unsaid}");
+                }
             }
-            let retry_after = match error {
-                StoreError::Retry(_) => Some(RETRY_SECONDS),
-                StoreError::Unusable(_) => Some(6 * RETRY_SECONDS),
-            };
-            Handled { retry_after, ..refused(503, "the database cannot be written now") }
         }
     }
+}
+
+fn accepted(stored: &Stored) -> Handled {
+    let reply = Reply { status: stored.status, next_seq: stored.next_seq };
+    Handled { status: 200, body: reply.encode(), retry_after: None }
+}
+
+fn rejected(error: &StoreError) -> Handled {
+    let retry_after = match error {
+        StoreError::Retry(_) => RETRY_SECONDS,
+        StoreError::Unusable(_) => 6 * RETRY_SECONDS,
+        StoreError::Fault(_) => return refused(500, "a fault of ours"),
+    };
+    let refusal = refused(503, "the database cannot be written now");
+    Handled { retry_after: Some(retry_after), ..refusal }
 }
 
 /// The agent's time unless it cannot be right.

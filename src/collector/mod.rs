@@ -1,7 +1,8 @@
 //! The collector: gate, ingest, store, workers, in one process.
 //!
 //! Threads: the gate's (one accepts, one for each connection), a few handlers of tiny_http, the
-//! analysis workers, and this one, which probes the whole path, pets the watchdog and prunes.
+//! committer, which writes for all, the analysis workers, and this one, which probes the whole
+//! path, pets the watchdog and prunes.
 
 mod ingest;
 mod report;
@@ -140,6 +141,7 @@ impl Collector {
                 }
             }
             let now = clock::mono();
+            self.store.retry(now);
             if pruned_at.is_none_or(|last| last.plus(PRUNE_INTERVAL) <= now) {
                 self.prune();
                 pruned_at = Some(now);

@@ -12,15 +12,15 @@ use ring::hmac;
 use tiny_http::{Header, Method, Request, Response, Server};
 
 use super::worker::Bell;
-use super::{ingest, spawn};
+use super::{ingest::Ingest, spawn};
 use crate::config::Secret;
 use crate::gate::{Answer, Head, PEER_HEADER, SECRET_HEADER};
-use crate::store::Store;
+use crate::store::{Health, Store};
 use crate::sys::log::Limited;
 use crate::sys::{clock, files, random};
 use crate::wire::INGEST_PATH;
 
-/// Handlers wait for the disk only, one at a time; a few keep it busy.
+/// Handlers check and hand over, and wait for nothing: as many as keep a few cores busy.
 const HANDLERS: usize = 4;
 const HEALTH_PATH: &str = "/health";
 
@@ -79,9 +79,7 @@ pub(super) struct Handled {
 struct Handler {
     server: Server,
     secret: String,
-    store: Arc<Store>,
-    bell: Arc<Bell>,
-    trouble: Limited,
+    ingest: Arc<Ingest>,
 }
 
 /// Listens on `socket` and answers from a few threads, for ever.
@@ -93,68 +91,67 @@ pub(super) fn start(
 ) -> Result<(), String> {
     let server = Server::http_unix(socket)
         .map_err(|error| format!("cannot listen on {}: {error}", files::quoted(socket)))?;
-    let handler = Arc::new(Handler {
-        server,
-        secret: secret.to_owned(),
-        store: Arc::clone(store),
-        bell: Arc::clone(bell),
-        trouble: Limited::default(),
-    });
+    let ingest =
+        Ingest { store: Arc::clone(store), bell: Arc::clone(bell), trouble: Limited::default() };
+    let handler = Arc::new(Handler { server, secret: secret.to_owned(), ingest: Arc::new(ingest) });
     for number in 1..=HANDLERS {
         let handler = Arc::clone(&handler);
         spawn(&format!("http-{number}"), move || handler.serve())?;
     }
-    Ok(())
+    let store = Arc::clone(store);
+    spawn("committer", move || store.commit_for_ever())
 }
 
 impl Handler {
     fn serve(&self) {
         // An error means that tiny_http's own accept thread has ended; the probe will notice.
-        while let Ok(mut request) = self.server.recv() {
-            let handled = catch_unwind(AssertUnwindSafe(|| self.handle(&mut request)));
-            let handled = handled.unwrap_or_else(|_| {
+        while let Ok(request) = self.server.recv() {
+            // A request that is dropped on the way is answered with 500 by tiny_http.
+            if catch_unwind(AssertUnwindSafe(|| self.handle(request))).is_err() {
                 self.note("a handler panicked");
-                Handled {
-                    status: 500,
-                    body: crate::wire::error_body("a fault of ours"),
-                    retry_after: None,
-                }
-            });
-            respond(request, &handled);
+            }
         }
         log::error!("the inner server has ended");
     }
 
-    fn handle(&self, request: &mut Request) -> Handled {
-        if header(request, SECRET_HEADER) != Some(&self.secret) {
-            return refused(404, "there is nothing here");
+    fn handle(&self, mut request: Request) {
+        if header(&request, SECRET_HEADER) != Some(&self.secret) {
+            return respond(request, &refused(404, "there is nothing here"));
         }
         match (request.url(), request.method()) {
-            (HEALTH_PATH, Method::Get) => self.health(),
+            (HEALTH_PATH, Method::Get) => respond(request, &self.health()),
             (INGEST_PATH, Method::Post) => {
-                let peer = header(request, PEER_HEADER).unwrap_or("unknown").to_owned();
+                let peer = header(&request, PEER_HEADER).unwrap_or("unknown").to_owned();
                 let mut body = Vec::new();
                 match request.as_reader().read_to_end(&mut body) {
-                    Ok(_) => ingest::handle(&body, &peer, &self.store, &self.bell, &self.trouble),
-                    Err(_) => refused(400, "the body ended early"),
+                    Ok(_) => {
+                        self.ingest.handle(&body, &peer, |handled| respond(request, handled));
+                    }
+                    Err(_) => respond(request, &refused(400, "the body ended early")),
                 }
             }
-            _ => refused(404, "there is nothing here"),
+            _ => respond(request, &refused(404, "there is nothing here")),
         }
     }
 
     fn health(&self) -> Handled {
-        match self.store.check() {
-            Ok(()) => Handled { status: 200, body: r#"{"status":"ok"}"#.into(), retry_after: None },
-            Err(error) => {
-                self.note(&format!("the database does not answer: {error}"));
-                Handled { retry_after: Some(5), ..refused(503, "the database does not answer") }
+        match self.ingest.store.health(clock::mono()) {
+            Health::Well => {
+                Handled { status: 200, body: r#"{"status":"ok"}"#.into(), retry_after: None }
+            }
+            Health::CannotWrite(_) => Handled {
+                retry_after: Some(5),
+                ..refused(503, "the database cannot be written now")
+            },
+            Health::Stuck => {
+                self.note("a write of the database does not come back");
+                refused(500, "the database does not answer")
             }
         }
     }
 
     fn note(&self, what: &str) {
-        if let Some(unsaid) = self.trouble.allow(clock::mono()) {
+        if let Some(unsaid) = self.ingest.trouble.allow(clock::mono()) {
             log::error!("{what}{unsaid}");
         }
     }

@@ -153,10 +153,13 @@ impl Worker {
         }
     }
 
-    /// A result is never given up: the delta would stay claimed until the next start.
+    /// A result is given up for a fault of ours alone: its delta stays claimed until the next start.
     fn write(&self, write: impl Fn(&Store) -> Result<(), StoreError>) {
         while let Err(error) = write(&self.store) {
             self.chain.store_failed(&error);
+            if matches!(error, StoreError::Fault(_)) {
+                return;
+            }
             clock::sleep(LOOK_INTERVAL);
         }
     }

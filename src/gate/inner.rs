@@ -35,7 +35,8 @@ pub(super) fn forward(gate: &Gate, head: &Head, body: &[u8], peer: IpAddr) -> An
     }
 }
 
-/// Asks /health through the same socket: tiny_http can die while the process lives.
+/// Asks /health through the same socket: tiny_http can die while the process lives. A 503 comes
+/// from a server that lives: its disk is full, say, and a new process would mend nothing.
 pub(crate) fn probe(socket: &Path, secret: &str) -> Result<(), String> {
     let head = Head {
         method: "GET".into(),
@@ -46,7 +47,7 @@ pub(crate) fn probe(socket: &Path, secret: &str) -> Result<(), String> {
         expects_continue: false,
     };
     match request(socket, secret, &head, &[], IpAddr::from([127, 0, 0, 1])) {
-        Ok(answer) if answer.status == 200 => Ok(()),
+        Ok(answer) if matches!(answer.status, 200 | 503) => Ok(()),
         Ok(answer) => Err(format!("HTTP {}", answer.status)),
         Err(error) => Err(crate::sys::files::cause(&error)),
     }
@@ -85,5 +86,10 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
     };
     let body = &bytes[length..];
     (number("content-length")? as usize == body.len()).then_some(())?;
-    Some(Answer { status: response.code?, retry_after: number("retry-after"), body: body.to_vec() })
+    let status = response.code?;
+    if status >= 400 && body.is_empty() {
+        // tiny_http's own, for a request that a panic dropped.
+        return Some(Answer::error(status, "a fault of ours"));
+    }
+    Some(Answer { status, retry_after: number("retry-after"), body: body.to_vec() })
 }

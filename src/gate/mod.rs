@@ -39,8 +39,10 @@ const BACKLOG: i32 = 1024;
 const STACK_BYTES: usize = 256 * 1024;
 /// All bodies together. Past it, agents are asked to come back.
 const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// tiny_http starves under many requests at once; ours are short, so few suffice.
-const INNER_REQUESTS_MAX: usize = 16;
+/// What waits inside is committed together, so this is what one fsync serves at most. tiny_http's
+/// pool keeps no thread for a request that waits: it reads the head of a closing connection, hands
+/// it over and is free.
+const INNER_REQUESTS_MAX: usize = 128;
 /// How long accepting rests when the system has no descriptors or memory left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -3,7 +3,7 @@
 //! One cursor per host and boot decides what is new. An agent that sends a range again after a
 //! crash sends a longer one, so ranges are no key: what lies below the cursor is trimmed away.
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Store, StoreError};
 use crate::kernel::{BootId, Delta, Loss, LossReason, Seq, SeqRange, escape_controls};
@@ -33,33 +33,95 @@ pub(crate) struct Stored {
 }
 
 impl Store {
-    /// When this returns `Ok`, what it says is on disk.
-    pub(crate) fn ingest(&self, arrival: Arrival) -> Result<Stored, StoreError> {
-        let mut connection = self.lock();
-        let transaction = connection.transaction()?;
-        note_host(&transaction, &arrival)?;
-        let Arrival { host, timestamp, received_at, content, .. } = arrival;
-        let row = DeltaRow { host: &host, timestamp, received_at };
-        let stored = match content {
-            Content::Text(lines) => store_text(&transaction, &row, &lines)?,
-            Content::Records { delta, boot_time } => {
-                store_records(&transaction, &row, delta, boot_time)?
-            }
-        };
-        transaction.commit()?;
-        Ok(stored)
+    /// Hands a post to the next group. `done` is called once; where it gets `Ok`, what that says is
+    /// on disk. What can be made ready before the group's turn is, in the thread of the caller.
+    pub(crate) fn ingest(
+        &self,
+        arrival: Arrival,
+        done: impl FnOnce(Result<Stored, StoreError>) + Send + 'static,
+    ) {
+        let ready = Ready::new(arrival);
+        let bytes = ready.rows.records.len();
+        self.submit(bytes, move |connection| ready.store(connection), done);
     }
 }
 
-struct DeltaRow<'a> {
-    host: &'a HostName,
+/// An arrival with its rows made: most posts have nothing to trim.
+struct Ready {
+    post: Post,
+    content: Content,
+    rows: Rows,
+}
+
+struct Post {
+    host: HostName,
+    kernel: Option<String>,
+    agent: Option<String>,
     timestamp: Wall,
     received_at: Wall,
 }
 
+/// What a delta's row says of its records.
+struct Rows {
+    lines: usize,
+    readable: String,
+    /// A JSON array.
+    records: String,
+}
+
+impl Rows {
+    fn of_text(lines: &[String]) -> Self {
+        let readable = lines.iter().map(|line| format!("{line}\n")).collect();
+        Self { lines: lines.len(), readable, records: json_array(lines) }
+    }
+
+    fn of_records(delta: &Delta, boot_time: Option<Wall>, timestamp: Wall) -> Self {
+        let lines: Vec<&String> = delta.records.iter().map(|(_, line)| line).collect();
+        let readable = delta.readable(boot_time.unwrap_or(timestamp), timestamp);
+        Self { lines: lines.len(), readable, records: json_array(&lines) }
+    }
+}
+
+impl Ready {
+    fn new(arrival: Arrival) -> Self {
+        let Arrival { host, kernel, agent, timestamp, received_at, mut content } = arrival;
+        let rows = match &mut content {
+            Content::Text(lines) => {
+                let escaped: Vec<_> = lines.iter().map(|line| escape_controls(line)).collect();
+                *lines = Vec::new();
+                Rows::of_text(&escaped)
+            }
+            Content::Records { delta, boot_time } => Rows::of_records(delta, *boot_time, timestamp),
+        };
+        Self { post: Post { host, kernel, agent, timestamp, received_at }, content, rows }
+    }
+
+    fn store(&self, connection: &Connection) -> Result<Stored, StoreError> {
+        note_host(connection, &self.post)?;
+        match &self.content {
+            Content::Text(_) => store_text(connection, &self.post, &self.rows),
+            Content::Records { delta, boot_time } => {
+                let cursor = read_cursor(connection, &self.post.host, &delta.boot)?;
+                if delta.range.len() == 0 {
+                    return heartbeat(connection, &self.post, cursor, delta);
+                }
+                match cursor.filter(|cursor| *cursor > delta.range.from) {
+                    None => store_records(connection, &self.post, cursor, delta, &self.rows),
+                    Some(stored) => {
+                        let mut delta = delta.clone();
+                        delta.trim(stored);
+                        let rows = Rows::of_records(&delta, *boot_time, self.post.timestamp);
+                        store_records(connection, &self.post, cursor, &delta, &rows)
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// A host is known once it has posted anything, a heartbeat too.
-fn note_host(transaction: &Transaction<'_>, arrival: &Arrival) -> Result<(), StoreError> {
-    transaction
+fn note_host(connection: &Connection, post: &Post) -> Result<(), StoreError> {
+    connection
         .prepare_cached(
             "INSERT INTO hosts (hostname, first_seen, last_seen, kernel, agent)
              VALUES (?1, ?2, ?2, ?3, ?4)
@@ -67,50 +129,48 @@ fn note_host(transaction: &Transaction<'_>, arrival: &Arrival) -> Result<(), Sto
                  kernel = coalesce(?3, kernel), agent = coalesce(?4, agent)",
         )?
         .execute(params![
-            arrival.host.as_str(),
-            arrival.received_at.to_string(),
-            arrival.kernel,
-            arrival.agent
+            post.host.as_str(),
+            post.received_at.to_string(),
+            post.kernel,
+            post.agent
         ])?;
     Ok(())
 }
 
 /// The older form has nothing that tells a repetition: every post with lines is stored.
-fn store_text(
-    transaction: &Transaction<'_>,
-    row: &DeltaRow<'_>,
-    lines: &[String],
-) -> Result<Stored, StoreError> {
-    let lines: Vec<_> = lines.iter().map(|line| escape_controls(line)).collect();
-    let status = if lines.is_empty() {
+fn store_text(connection: &Connection, post: &Post, rows: &Rows) -> Result<Stored, StoreError> {
+    let status = if rows.lines == 0 {
         ReplyStatus::Skipped
     } else {
-        let readable: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        insert_delta(transaction, row, None, lines.len(), &readable, &json_array(&lines))?;
+        insert_delta(connection, post, None, rows)?;
         ReplyStatus::Stored
     };
-    Ok(Stored { status, next_seq: None, lines: lines.len(), lost: 0 })
+    Ok(Stored { status, next_seq: None, lines: rows.lines, lost: 0 })
 }
 
-fn store_records(
-    transaction: &Transaction<'_>,
-    row: &DeltaRow<'_>,
-    mut delta: Delta,
-    boot_time: Option<Wall>,
+/// If it is ahead of the cursor, this database is older than the agent's state (restored from a
+/// backup): the agent goes back and sends what its ring still holds.
+fn heartbeat(
+    connection: &Connection,
+    post: &Post,
+    cursor: Option<Seq>,
+    delta: &Delta,
 ) -> Result<Stored, StoreError> {
-    let boot = delta.boot.clone();
-    let cursor = read_cursor(transaction, row.host, &boot)?;
-    if delta.range.len() == 0 {
-        // A heartbeat. If it is ahead of the cursor, this database is older than the agent's state
-        // (restored from a backup): the agent goes back and sends what its ring still holds.
-        let next_seq = cursor.unwrap_or(delta.range.to);
-        move_cursor(transaction, row, &boot, next_seq, 0)?;
-        let status = ReplyStatus::Skipped;
-        return Ok(Stored { status, next_seq: Some(next_seq), lines: 0, lost: 0 });
-    }
-    if let Some(cursor) = cursor {
-        delta.trim(cursor);
-    }
+    let next_seq = cursor.unwrap_or(delta.range.to);
+    move_cursor(connection, post, &delta.boot, next_seq, 0)?;
+    let status = ReplyStatus::Skipped;
+    Ok(Stored { status, next_seq: Some(next_seq), lines: 0, lost: 0 })
+}
+
+/// `delta` and `rows` begin at the cursor, or after it.
+fn store_records(
+    connection: &Connection,
+    post: &Post,
+    cursor: Option<Seq>,
+    delta: &Delta,
+    rows: &Rows,
+) -> Result<Stored, StoreError> {
+    let boot = &delta.boot;
     let next_seq = cursor.map_or(delta.range.to, |cursor| cursor.max(delta.range.to));
     let mut lost = 0;
     // What lies between the cursor and the range was skipped without a word.
@@ -120,21 +180,17 @@ fn store_records(
     let unexplained = unexplained.map(|range| Loss { range, reason });
     for loss in unexplained.chain(delta.lost.iter().copied()) {
         if loss.range.len() > 0 {
-            insert_gap(transaction, row, &boot, loss)?;
+            insert_gap(connection, post, boot, loss)?;
             lost += loss.range.len();
         }
     }
-    let lines: Vec<&String> = delta.records.iter().map(|(_, line)| line).collect();
-    if !lines.is_empty() {
-        let boot_time = boot_time.unwrap_or(row.timestamp);
-        let readable = delta.readable(boot_time, row.timestamp);
-        let place = Some((&boot, delta.range));
-        insert_delta(transaction, row, place, lines.len(), &readable, &json_array(&lines))?;
+    if rows.lines > 0 {
+        insert_delta(connection, post, Some((boot, delta.range)), rows)?;
     }
-    move_cursor(transaction, row, &boot, next_seq, lost)?;
-    let nothing_new = lines.is_empty() && lost == 0;
+    move_cursor(connection, post, boot, next_seq, lost)?;
+    let nothing_new = rows.lines == 0 && lost == 0;
     let status = if nothing_new { ReplyStatus::Duplicate } else { ReplyStatus::Stored };
-    Ok(Stored { status, next_seq: Some(next_seq), lines: lines.len(), lost })
+    Ok(Stored { status, next_seq: Some(next_seq), lines: rows.lines, lost })
 }
 
 fn json_array(lines: &[impl AsRef<str>]) -> String {
@@ -143,11 +199,11 @@ fn json_array(lines: &[impl AsRef<str>]) -> String {
 }
 
 fn read_cursor(
-    transaction: &Transaction<'_>,
+    connection: &Connection,
     host: &HostName,
     boot: &BootId,
 ) -> Result<Option<Seq>, StoreError> {
-    let next: Option<u64> = transaction
+    let next: Option<u64> = connection
         .prepare_cached("SELECT next_seq FROM cursors WHERE hostname = ?1 AND boot_id = ?2")?
         .query_row([host.as_str(), boot.as_str()], |row| row.get(0))
         .optional()?;
@@ -155,73 +211,76 @@ fn read_cursor(
 }
 
 fn move_cursor(
-    transaction: &Transaction<'_>,
-    row: &DeltaRow<'_>,
+    connection: &Connection,
+    post: &Post,
     boot: &BootId,
     next: Seq,
     lost: u64,
 ) -> Result<(), StoreError> {
-    transaction
+    connection
         .prepare_cached(
             "INSERT INTO cursors (hostname, boot_id, next_seq, updated_at) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (hostname, boot_id) DO UPDATE SET next_seq = ?3, updated_at = ?4",
         )?
-        .execute(params![row.host.as_str(), boot.as_str(), next.0, row.received_at.to_string()])?;
-    transaction
+        .execute(params![
+            post.host.as_str(),
+            boot.as_str(),
+            next.0,
+            post.received_at.to_string()
+        ])?;
+    connection
         .prepare_cached(
             "UPDATE hosts SET boot_id = ?2, cursor = ?3, records_lost = records_lost + ?4
              WHERE hostname = ?1",
         )?
-        .execute(params![row.host.as_str(), boot.as_str(), next.0, lost])?;
+        .execute(params![post.host.as_str(), boot.as_str(), next.0, lost])?;
     Ok(())
 }
 
 fn insert_gap(
-    transaction: &Transaction<'_>,
-    row: &DeltaRow<'_>,
+    connection: &Connection,
+    post: &Post,
     boot: &BootId,
     loss: Loss,
 ) -> Result<(), StoreError> {
-    transaction
+    connection
         .prepare_cached(
             "INSERT INTO gaps (hostname, boot_id, first_seq, next_seq, reason, noticed_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![
-            row.host.as_str(),
+            post.host.as_str(),
             boot.as_str(),
             loss.range.from.0,
             loss.range.to.0,
             loss.reason.name(),
-            row.received_at.to_string()
+            post.received_at.to_string()
         ])?;
     Ok(())
 }
 
 fn insert_delta(
-    transaction: &Transaction<'_>,
-    row: &DeltaRow<'_>,
+    connection: &Connection,
+    post: &Post,
     place: Option<(&BootId, SeqRange)>,
-    lines: usize,
-    readable: &str,
-    records: &str,
+    rows: &Rows,
 ) -> Result<(), StoreError> {
-    transaction
+    connection
         .prepare_cached(
             "INSERT INTO deltas (hostname, boot_id, first_seq, next_seq, timestamp, received_at,
                  lines, raw_dmesg, records, state, next_attempt_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'pending', ?6)",
         )?
         .execute(params![
-            row.host.as_str(),
+            post.host.as_str(),
             place.map(|(boot, _)| boot.as_str()),
             place.map(|(_, range)| range.from.0),
             place.map(|(_, range)| range.to.0),
-            row.timestamp.to_string(),
-            row.received_at.to_string(),
-            lines,
-            readable,
-            records
+            post.timestamp.to_string(),
+            post.received_at.to_string(),
+            rows.lines,
+            rows.readable,
+            rows.records
         ])?;
     Ok(())
 }

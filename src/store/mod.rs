@@ -1,9 +1,11 @@
 //! The database: the only room that names rusqlite.
 //!
 //! One connection under a mutex writes, in WAL mode with `synchronous=FULL`: what a call returned
-//! is on disk. The mutex is never held across a network call. Reports read through a second
+//! is on disk. What waits is written in groups, by one thread; the mutex is never held across a
+//! network call. Reports read through a second
 //! connection that cannot write. `collector` drives `Store`, `report` drives `Reader`.
 
+mod group;
 mod ingest;
 mod queue;
 mod read;
@@ -18,11 +20,12 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-pub(crate) use ingest::Arrival;
+pub(crate) use group::Health;
+pub(crate) use ingest::{Arrival, Stored};
 pub(crate) use queue::{Outcome, Work};
 pub(crate) use read::{Reader, Table};
 
-use crate::time::Wall;
+use crate::time::{Mono, Wall};
 
 /// How long a write waits for another process that holds the database, such as an operator's shell.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,21 +36,24 @@ const PRUNE_ROWS_MAX: u32 = 500;
 
 pub(crate) struct Store {
     connection: Mutex<Connection>,
+    queue: group::Queue,
 }
 
 /// What a caller does next.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum StoreError {
     /// Nothing was written; the same call may work later (locked, full, a failing disk).
     Retry(String),
     /// An operator must act.
     Unusable(String),
+    /// A fault of ours in this one write; it is given up.
+    Fault(String),
 }
 
 impl StoreError {
     pub(crate) fn reason(&self) -> &str {
         match self {
-            Self::Retry(reason) | Self::Unusable(reason) => reason,
+            Self::Retry(reason) | Self::Unusable(reason) | Self::Fault(reason) => reason,
         }
     }
 }
@@ -87,7 +93,7 @@ impl Store {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         schema::prepare(&mut connection).map_err(|error| refused(error.reason().to_owned()))?;
         connection.execute("UPDATE deltas SET state = 'pending' WHERE state = 'running'", [])?;
-        Ok(Self { connection: Mutex::new(connection) })
+        Ok(Self { connection: Mutex::new(connection), queue: group::Queue::default() })
     }
 
     /// A panic elsewhere rolls its transaction back and leaves the connection usable.
@@ -98,20 +104,31 @@ impl Store {
     /// Deletes what was received before `before`, a bounded number of rows at a time; says how many
     /// deltas went. Work that is still to be done stays, however old.
     pub(crate) fn prune(&self, before: Wall) -> Result<usize, StoreError> {
-        let mut connection = self.lock();
-        let transaction = connection.transaction()?;
-        let pruned = transaction.execute(
-            "DELETE FROM deltas WHERE id IN (SELECT id FROM deltas
-                 WHERE received_at < ?1 AND state IN ('done', 'failed') ORDER BY id LIMIT ?2)",
-            (before.to_string(), PRUNE_ROWS_MAX),
-        )?;
-        transaction.execute("DELETE FROM gaps WHERE noticed_at < ?1", [before.to_string()])?;
-        transaction.commit()?;
-        Ok(pruned)
+        let before = before.to_string();
+        self.write(move |connection| {
+            let pruned = connection.execute(
+                "DELETE FROM deltas WHERE id IN (SELECT id FROM deltas
+                     WHERE received_at < ?1 AND state IN ('done', 'failed') ORDER BY id LIMIT ?2)",
+                (&before, PRUNE_ROWS_MAX),
+            )?;
+            connection.execute("DELETE FROM gaps WHERE noticed_at < ?1", [&before])?;
+            Ok(pruned)
+        })
     }
 
-    /// Whether the database answers.
-    pub(crate) fn check(&self) -> Result<(), StoreError> {
-        Ok(self.lock().query_row("SELECT 1", [], |_| Ok(()))?)
+    /// Tries whether the database can be written again, if the last write failed.
+    pub(crate) fn retry(&self, now: Mono) {
+        if !matches!(self.health(now), Health::CannotWrite(_)) {
+            return;
+        }
+        // Writes one page, and changes nothing.
+        let tried = self.write(|connection| {
+            let version: u32 =
+                connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            Ok(connection.pragma_update(None, "user_version", version)?)
+        });
+        if tried.is_ok() {
+            self.queue.written();
+        }
     }
 }

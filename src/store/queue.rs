@@ -6,10 +6,10 @@
 //!     └──── postpone ────┘   (also when a process starts and finds rows that an earlier one left)
 //! ```
 
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Store, StoreError};
-use crate::kernel::{Record, SeqRange, read_log};
+use crate::kernel::{Record, Seq, SeqRange, read_log};
 use crate::time::Wall;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(crate) struct Work {
 }
 
 /// What became of an analysis: the row of `results`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Outcome {
     pub(crate) status: &'static str,
     /// A JSON array.
@@ -49,27 +49,9 @@ pub(crate) struct Outcome {
 impl Store {
     /// The oldest delta that is due. One at a time of each host, so that order holds.
     pub(crate) fn claim(&self, now: Wall) -> Result<Option<Work>, StoreError> {
-        let mut connection = self.lock();
-        let transaction = connection.transaction()?;
-        let claimed = transaction
-            .prepare_cached(
-                "UPDATE deltas SET state = 'running', attempts = attempts + 1
-                 WHERE id = (
-                     SELECT id FROM deltas AS due
-                     WHERE state = 'pending' AND next_attempt_at <= ?1 AND NOT EXISTS (
-                         SELECT 1 FROM deltas AS other
-                         WHERE other.state = 'running' AND other.hostname = due.hostname)
-                     ORDER BY next_attempt_at, id LIMIT 1)
-                 RETURNING id, hostname, attempts, records, boot_id, first_seq, next_seq",
-            )?
-            .query_row([now.to_string()], read_work)
-            .optional()?;
-        let Some((mut work, boot, range)) = claimed else { return Ok(None) };
-        if let (Some(boot), Some(range)) = (boot, range) {
-            work.lost = lost_within(&transaction, &work.hostname, &boot, range)?;
-        }
-        transaction.commit()?;
-        Ok(Some(work))
+        let claimed = self.write(move |connection| claim(connection, now))?;
+        // Parsed here, in the worker's own time.
+        Ok(claimed.map(Claimed::parse))
     }
 
     /// The result, and the delta done with, in one transaction.
@@ -98,39 +80,74 @@ impl Store {
         id: DeltaId,
         outcome: &Outcome,
         now: Wall,
-        state: &str,
+        state: &'static str,
         next_attempt_at: Wall,
     ) -> Result<(), StoreError> {
-        let mut connection = self.lock();
-        let transaction = connection.transaction()?;
-        write_result(&transaction, id, outcome, now)?;
-        transaction
-            .prepare_cached("UPDATE deltas SET state = ?2, next_attempt_at = ?3 WHERE id = ?1")?
-            .execute(params![id.0, state, next_attempt_at.to_string()])?;
-        transaction.commit()?;
-        Ok(())
+        let outcome = outcome.clone();
+        self.write(move |connection| {
+            write_result(connection, id, &outcome, now)?;
+            connection
+                .prepare_cached("UPDATE deltas SET state = ?2, next_attempt_at = ?3 WHERE id = ?1")?
+                .execute(params![id.0, state, next_attempt_at.to_string()])?;
+            Ok(())
+        })
     }
 }
 
-type Claimed = (Work, Option<String>, Option<SeqRange>);
+/// A claimed row, as it is stored.
+struct Claimed {
+    id: DeltaId,
+    hostname: String,
+    attempts: u32,
+    records: String,
+    boot: Option<String>,
+    range: Option<SeqRange>,
+    lost: u64,
+}
 
-fn read_work(row: &Row<'_>) -> rusqlite::Result<Claimed> {
-    let lines: String = row.get("records")?;
-    let boot: Option<String> = row.get("boot_id")?;
+fn claim(connection: &Connection, now: Wall) -> Result<Option<Claimed>, StoreError> {
+    let claimed = connection
+        .prepare_cached(
+            "UPDATE deltas SET state = 'running', attempts = attempts + 1
+             WHERE id = (
+                 SELECT id FROM deltas AS due
+                 WHERE state = 'pending' AND next_attempt_at <= ?1 AND NOT EXISTS (
+                     SELECT 1 FROM deltas AS other
+                     WHERE other.state = 'running' AND other.hostname = due.hostname)
+                 ORDER BY next_attempt_at, id LIMIT 1)
+             RETURNING id, hostname, attempts, records, boot_id, first_seq, next_seq",
+        )?
+        .query_row([now.to_string()], read_claimed)
+        .optional()?;
+    let Some(mut claimed) = claimed else { return Ok(None) };
+    if let (Some(boot), Some(range)) = (&claimed.boot, claimed.range) {
+        claimed.lost = lost_within(connection, &claimed.hostname, boot, range)?;
+    }
+    Ok(Some(claimed))
+}
+
+fn read_claimed(row: &Row<'_>) -> rusqlite::Result<Claimed> {
     let range = match (row.get("first_seq")?, row.get("next_seq")?) {
-        (Some(from), Some(to)) => {
-            Some(SeqRange::new(crate::kernel::Seq(from), crate::kernel::Seq(to)))
-        }
+        (Some(from), Some(to)) => Some(SeqRange::new(Seq(from), Seq(to))),
         _ => None,
     };
-    let work = Work {
+    Ok(Claimed {
         id: DeltaId(row.get("id")?),
         hostname: row.get("hostname")?,
         attempts: row.get("attempts")?,
-        records: parse_records(&lines, boot.is_some()),
+        records: row.get("records")?,
+        boot: row.get("boot_id")?,
+        range,
         lost: 0,
-    };
-    Ok((work, boot, range))
+    })
+}
+
+impl Claimed {
+    fn parse(self) -> Work {
+        let records = parse_records(&self.records, self.boot.is_some());
+        let Self { id, hostname, attempts, lost, .. } = self;
+        Work { id, hostname, attempts, records, lost }
+    }
 }
 
 /// We wrote the array ourselves, but an operator may have edited the row: what cannot be read is
@@ -146,12 +163,12 @@ fn parse_records(lines: &str, verbatim: bool) -> Vec<Record> {
 }
 
 fn lost_within(
-    transaction: &Transaction<'_>,
+    connection: &Connection,
     hostname: &str,
     boot: &str,
     range: SeqRange,
 ) -> Result<u64, StoreError> {
-    Ok(transaction
+    Ok(connection
         .prepare_cached(
             "SELECT coalesce(sum(min(next_seq, ?4) - max(first_seq, ?3)), 0) FROM gaps
              WHERE hostname = ?1 AND boot_id = ?2 AND first_seq < ?4 AND next_seq > ?3",
@@ -160,12 +177,12 @@ fn lost_within(
 }
 
 fn write_result(
-    transaction: &Transaction<'_>,
+    connection: &Connection,
     id: DeltaId,
     outcome: &Outcome,
     now: Wall,
 ) -> Result<(), StoreError> {
-    transaction
+    connection
         .prepare_cached(
             "INSERT INTO results (delta_id, timestamp, hostname, status, issues, api_latency_ms,
                  provider, model, prompt_version, note, created_at, updated_at)

@@ -10,6 +10,7 @@
 
 mod daemons;
 mod flood;
+mod load;
 #[expect(dead_code, reason = "the tests use the rest of it")]
 #[path = "../it/support/mod.rs"]
 mod support;
@@ -25,8 +26,14 @@ const LARGE_BYTES: usize = 50_000_000;
 const LARGE_RUNS: u32 = 5;
 
 /// What a name on the command line stands for.
-const GROUPS: [(&str, fn()); 4] =
-    [("binary", binary), ("analyze", analyze), ("daemons", daemons::run), ("flood", flood::run)];
+const GROUPS: [(&str, fn()); 6] = [
+    ("binary", binary),
+    ("analyze", analyze),
+    ("daemons", daemons::run),
+    ("flood", flood::run),
+    ("commits", load::commits),
+    ("fleet", load::fleet),
+];
 
 fn main() {
     // Cargo itself passes `--bench`.

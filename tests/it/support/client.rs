@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
@@ -19,18 +20,28 @@ pub(crate) struct Answer {
 }
 
 pub(crate) fn connect(port: u16) -> Tls {
+    connect_with(&client_config(), port)
+}
+
+/// Trusts the collector's certificate, and resumes no session.
+pub(crate) fn client_config() -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&certificates().cert).unwrap()).unwrap();
-    let config =
+    let mut config =
         ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
+}
+
+pub(crate) fn connect_with(config: &Arc<ClientConfig>, port: u16) -> Tls {
     let name = ServerName::try_from("localhost").unwrap();
     let tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), tcp)
+    StreamOwned::new(ClientConnection::new(Arc::clone(config), name).unwrap(), tcp)
 }
 
 /// One answer from the stream; the connection may stay.
