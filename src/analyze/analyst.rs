@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::analysis::{PROMPT_VERSION, Prompt, Verdict, judge};
 use crate::config::{Endpoint, EndpointKind, Secret};
-use crate::kernel::Record;
+use crate::kernel::{Record, SeqRange};
 use crate::llm::{Chain, Failure, Format, Turn, read_answer, request_body};
 use crate::sys::http::{Client, ClientSettings, Deadline};
 use crate::sys::{clock, random};
@@ -86,8 +86,12 @@ impl Analyst {
         Self { endpoints: vec![table], retries: vec![0] }
     }
 
-    /// Judges records of one host, oldest first; `lost` of them are missing in between.
-    pub(crate) fn analyse(&self, records: &[Record], lost: u64) -> Result<Analysis, Unavailable> {
+    /// Judges records of one host, oldest first; `missing` are ranges that lie between them.
+    pub(crate) fn analyse(
+        &self,
+        records: &[Record],
+        missing: &[SeqRange],
+    ) -> Result<Analysis, Unavailable> {
         let mut analysis = Analysis {
             verdict: Verdict::from_issues(Vec::new()),
             provider: String::new(),
@@ -101,7 +105,7 @@ impl Analyst {
             analysis.take_name(&self.endpoints[0]);
         }
         let asked = if table { &[] } else { records };
-        for prompt in Prompt::for_records(asked, lost) {
+        for prompt in Prompt::for_records(asked, missing) {
             let shown = &records[prompt.shown.clone()];
             let mut chain = Chain::new(&self.retries, random::seed());
             let answered = self.ask(&mut chain, &prompt, shown);

@@ -47,7 +47,7 @@ fn judge(
     if log.records.is_empty() {
         return Err(failed(format!("{name} holds no kernel log lines")));
     }
-    let analysed = analyst.analyse(&log.records, 0);
+    let analysed = analyst.analyse(&log.records, &[]);
     let analysis = analysed.map_err(|Unavailable(reasons)| {
         failed(format!("no endpoint can analyse: {}", reasons.join("; ")))
     })?;

@@ -130,7 +130,8 @@ impl Worker {
     fn analyse(&mut self, work: &Work) {
         let begun = clock::mono();
         let analyst = Arc::clone(&self.analyst);
-        let judged = catch_unwind(AssertUnwindSafe(|| analyst.analyse(&work.records, work.lost)));
+        let judged =
+            catch_unwind(AssertUnwindSafe(|| analyst.analyse(&work.records, &work.missing)));
         let judged = judged.unwrap_or_else(|_| {
             log::error!("the analysis of delta {} panicked", work.id);
             Err(Unavailable(vec!["the analysis panicked".into()]))
@@ -153,7 +154,7 @@ impl Worker {
         }
     }
 
-    /// A result is given up for a fault of ours alone: its delta stays claimed until the next start.
+    /// Given up for a fault of ours alone: then the delta stays claimed until the next start.
     fn write(&self, write: impl Fn(&Store) -> Result<(), StoreError>) {
         while let Err(error) = write(&self.store) {
             self.chain.store_failed(&error);

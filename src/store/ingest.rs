@@ -148,16 +148,19 @@ fn store_text(connection: &Connection, post: &Post, rows: &Rows) -> Result<Store
     Ok(Stored { status, next_seq: None, lines: rows.lines, lost: 0 })
 }
 
-/// If it is ahead of the cursor, this database is older than the agent's state (restored from a
-/// backup): the agent goes back and sends what its ring still holds.
+/// Where it is ahead of the cursor, this database is older than the agent's state (restored from a
+/// backup): the agent goes back and sends what its ring still holds. Where there is no cursor, the
+/// agent may not know its start yet, so none is made: its first record is its start.
 fn heartbeat(
     connection: &Connection,
     post: &Post,
     cursor: Option<Seq>,
     delta: &Delta,
 ) -> Result<Stored, StoreError> {
+    if let Some(cursor) = cursor {
+        move_cursor(connection, post, &delta.boot, cursor, 0)?;
+    }
     let next_seq = cursor.unwrap_or(delta.range.to);
-    move_cursor(connection, post, &delta.boot, next_seq, 0)?;
     let status = ReplyStatus::Skipped;
     Ok(Stored { status, next_seq: Some(next_seq), lines: 0, lost: 0 })
 }

@@ -29,8 +29,8 @@ pub(crate) struct Work {
     /// Counted before the analysis begins, so that one that kills the process is seen.
     pub(crate) attempts: u32,
     pub(crate) records: Vec<Record>,
-    /// Records that are missing from the delta's range.
-    pub(crate) lost: u64,
+    /// What is missing between them, just before or just after.
+    pub(crate) missing: Vec<SeqRange>,
 }
 
 /// What became of an analysis: the row of `results`.
@@ -102,7 +102,7 @@ struct Claimed {
     records: String,
     boot: Option<String>,
     range: Option<SeqRange>,
-    lost: u64,
+    missing: Vec<SeqRange>,
 }
 
 fn claim(connection: &Connection, now: Wall) -> Result<Option<Claimed>, StoreError> {
@@ -121,7 +121,7 @@ fn claim(connection: &Connection, now: Wall) -> Result<Option<Claimed>, StoreErr
         .optional()?;
     let Some(mut claimed) = claimed else { return Ok(None) };
     if let (Some(boot), Some(range)) = (&claimed.boot, claimed.range) {
-        claimed.lost = lost_within(connection, &claimed.hostname, boot, range)?;
+        claimed.missing = missing(connection, &claimed.hostname, boot, range)?;
     }
     Ok(Some(claimed))
 }
@@ -138,15 +138,15 @@ fn read_claimed(row: &Row<'_>) -> rusqlite::Result<Claimed> {
         records: row.get("records")?,
         boot: row.get("boot_id")?,
         range,
-        lost: 0,
+        missing: Vec::new(),
     })
 }
 
 impl Claimed {
     fn parse(self) -> Work {
         let records = parse_records(&self.records, self.boot.is_some());
-        let Self { id, hostname, attempts, lost, .. } = self;
-        Work { id, hostname, attempts, records, lost }
+        let Self { id, hostname, attempts, missing, .. } = self;
+        Work { id, hostname, attempts, records, missing }
     }
 }
 
@@ -162,18 +162,22 @@ fn parse_records(lines: &str, verbatim: bool) -> Vec<Record> {
     read_log(lines.join("\n").as_bytes()).records
 }
 
-fn lost_within(
+/// The gaps within a delta's range, and those that touch it.
+fn missing(
     connection: &Connection,
     hostname: &str,
     boot: &str,
     range: SeqRange,
-) -> Result<u64, StoreError> {
-    Ok(connection
-        .prepare_cached(
-            "SELECT coalesce(sum(min(next_seq, ?4) - max(first_seq, ?3)), 0) FROM gaps
-             WHERE hostname = ?1 AND boot_id = ?2 AND first_seq < ?4 AND next_seq > ?3",
-        )?
-        .query_row(params![hostname, boot, range.from.0, range.to.0], |row| row.get(0))?)
+) -> Result<Vec<SeqRange>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT first_seq, next_seq FROM gaps
+         WHERE hostname = ?1 AND boot_id = ?2 AND first_seq <= ?4 AND next_seq >= ?3
+         ORDER BY first_seq",
+    )?;
+    let found = statement.query_map(params![hostname, boot, range.from.0, range.to.0], |row| {
+        Ok(SeqRange::new(Seq(row.get(0)?), Seq(row.get(1)?)))
+    })?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
 fn write_result(

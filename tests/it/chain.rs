@@ -45,7 +45,7 @@ fn an_answer_becomes_a_row() {
     collector.wait_analysed();
     let row =
         "SELECT status || ' ' || provider || ' ' || model || ' ' || prompt_version FROM results";
-    assert_eq!(collector.one(row), "warning 127.0.0.1 scripted-1 1");
+    assert_eq!(collector.one(row), "warning 127.0.0.1 scripted-1 2");
     let issue: serde_json::Value =
         serde_json::from_str(&collector.one("SELECT issues ->> 0 FROM results")).unwrap();
     let expected = serde_json::json!({
@@ -71,6 +71,41 @@ fn an_answer_becomes_a_row() {
     let stored = collector.rows("SELECT COUNT(*) FROM results WHERE quote(issues) LIKE '%canary%'");
     assert_eq!(stored, ["0"]);
     assert!(!collector.process.log().contains("canary"), "{}", collector.process.log());
+}
+
+/// The model sees where records are missing, and how many.
+#[test]
+fn gaps_are_shown_in_place() {
+    let endpoint = model(OK);
+    let collector = Collector::with(&chain(&[endpoint.endpoint("")]));
+    let boot = "422187ae-7ed4-4935-b73e-ea4262667985";
+    let posted = |from: u64, to: u64, lost: &str, seqs: &[u64]| {
+        let lines: Vec<_> = seqs.iter().map(|seq| format!("\"3,{seq},1,-;r{seq}\"")).collect();
+        let body = format!(
+            r#"{{"hostname":"web-1","boot_id":"{boot}","first_seq":{from},"next_seq":{to},
+                "lost":[{lost}],"lines":[{}]}}"#,
+            lines.join(",")
+        );
+        assert_eq!(post(collector.port, &body).status, 200);
+        collector.wait_analysed();
+        let seen = endpoint.seen();
+        let asked: serde_json::Value = serde_json::from_str(&seen.last().unwrap().body).unwrap();
+        let user = asked["messages"][1]["content"].as_str().unwrap();
+        let user: serde_json::Value = serde_json::from_str(user).unwrap();
+        assert!(user.get("lost").is_none(), "{user}");
+        let shown =
+            user["records"].as_array().unwrap().iter().map(|element| match element.get("lost") {
+                Some(lost) => format!("-{lost}"),
+                None => element["text"].as_str().unwrap().to_owned(),
+            });
+        shown.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(posted(10, 14, "", &[10, 11, 12, 13]), "r10 r11 r12 r13");
+    // [14, 20) is missing without a word; 21 to 23 and 25 were overwritten.
+    let shown = posted(20, 26, "[21,24],[25,26]", &[20, 24]);
+    assert_eq!(shown, "-6 r20 -3 r24 -1");
+    // The gap that ended the last delta is just before this one.
+    assert_eq!(posted(26, 28, "", &[26, 27]), "-1 r26 r27");
 }
 
 type Acting = dyn Fn() -> Act + Send + Sync;

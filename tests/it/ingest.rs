@@ -74,6 +74,26 @@ fn gaps_are_counted_exactly_once() {
     assert_eq!(collector.one("SELECT COUNT(*) FROM deltas"), "2");
 }
 
+/// An agent whose start is still unknown sends heartbeats at 0, and begins wherever its ring does.
+#[test]
+fn a_heartbeat_before_the_first_record_is_no_start() {
+    let collector = Collector::start();
+    let answer = post(collector.port, &records(0..0, ""));
+    assert_eq!(answer.body, r#"{"status":"skipped","next_seq":0}"#);
+    let seen = collector.one("SELECT last_seen FROM hosts");
+    assert_eq!(collector.one("SELECT COUNT(*) FROM deltas"), "0");
+    assert_eq!(post(collector.port, &records(0..0, "")).status, 200);
+    assert!(collector.one("SELECT last_seen FROM hosts") > seen);
+    let answer = post(collector.port, &records(700..703, ""));
+    assert_eq!(answer.body, r#"{"status":"stored","next_seq":703}"#);
+    assert_eq!(collector.one("SELECT COUNT(*) FROM gaps"), "0");
+    assert_eq!(collector.one("SELECT records_lost FROM hosts"), "0");
+    // From then on there is a start, and what is left out is a gap.
+    assert_eq!(post(collector.port, &records(703..703, "")).status, 200);
+    assert_eq!(post(collector.port, &records(705..706, "")).status, 200);
+    assert_eq!(collector.one("SELECT first_seq || '-' || next_seq FROM gaps"), "703-705");
+}
+
 #[test]
 fn every_boot_and_every_host_has_a_cursor_of_its_own() {
     let collector = Collector::start();
