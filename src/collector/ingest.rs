@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::server::{Handled, refused};
 use super::worker::Bell;
-use crate::store::{Arrival, Store, StoreError, Stored};
+use crate::kernel::BootId;
+use crate::store::{Arrival, Conflict, Store, StoreError, Stored};
 use crate::sys::clock;
 use crate::sys::log::Limited;
 use crate::time::Wall;
-use crate::wire::{HostName, Post, Reply};
+use crate::wire::{Content, HostName, Post, Reply};
 
 /// An agent's clock outside of these is wrong: the collector's counts.
 const AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
@@ -22,6 +23,7 @@ pub(super) struct Ingest {
     pub(super) store: Arc<Store>,
     pub(super) bell: Arc<Bell>,
     pub(super) trouble: Limited,
+    pub(super) conflicts: Limited,
 }
 
 impl Ingest {
@@ -51,16 +53,17 @@ impl Ingest {
             content: post.content,
         };
         let ingest = Arc::clone(self);
+        let boot = boot_of(&arrival.content);
         self.store.ingest(arrival, move |stored| {
             answer(&match &stored {
                 Ok(stored) => accepted(stored),
                 Err(error) => rejected(error),
             });
-            ingest.note(&host, &stored);
+            ingest.note(&host, boot.as_ref(), &stored);
         });
     }
 
-    fn note(&self, host: &HostName, stored: &Result<Stored, StoreError>) {
+    fn note(&self, host: &HostName, boot: Option<&BootId>, stored: &Result<Stored, StoreError>) {
         match stored {
             Ok(stored) => {
                 log::debug!("{host}: {}, {} lines", stored.status.name(), stored.lines);
@@ -69,6 +72,12 @@ impl Ingest {
                         "{host}: {} records were lost before they could be read",
                         stored.lost
                     );
+                }
+                for conflict in &stored.conflicts {
+                    if let (Some(boot), Some(unsaid)) = (boot, self.conflicts.allow(clock::mono()))
+                    {
+                        log::warn!("{}{unsaid}", described(host, boot, conflict));
+                    }
                 }
                 if stored.lines > 0 {
                     self.bell.ring();
@@ -80,6 +89,26 @@ impl Ingest {
                 }
             }
         }
+    }
+}
+
+fn boot_of(content: &Content) -> Option<BootId> {
+    match content {
+        Content::Text(_) => None,
+        Content::Records { delta, .. } => Some(delta.boot.clone()),
+    }
+}
+
+fn described(host: &HostName, boot: &BootId, conflict: &Conflict) -> String {
+    match conflict {
+        Conflict::SharedBoot { other } => format!(
+            "boot {boot} is posted by {host} and was by {other}: a renamed host, or two agents on \
+             one kernel"
+        ),
+        Conflict::TwoBoots { other } => format!(
+            "{host} posts boots {boot} and {other} by turns: two machines with one name; give one \
+             another"
+        ),
     }
 }
 

@@ -91,8 +91,12 @@ pub(super) fn start(
 ) -> Result<(), String> {
     let server = Server::http_unix(socket)
         .map_err(|error| format!("cannot listen on {}: {error}", files::quoted(socket)))?;
-    let ingest =
-        Ingest { store: Arc::clone(store), bell: Arc::clone(bell), trouble: Limited::default() };
+    let ingest = Ingest {
+        store: Arc::clone(store),
+        bell: Arc::clone(bell),
+        trouble: Limited::default(),
+        conflicts: Limited::default(),
+    };
     let handler = Arc::new(Handler { server, secret: secret.to_owned(), ingest: Arc::new(ingest) });
     for number in 1..=HANDLERS {
         let handler = Arc::clone(&handler);

@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Store, StoreError};
+use super::{Conflict, Store, StoreError, conflict};
 use crate::kernel::{BootId, Delta, Loss, LossReason, Seq, SeqRange, escape_controls};
 use crate::time::Wall;
 use crate::wire::{Content, HostName, ReplyStatus};
@@ -30,6 +30,7 @@ pub(crate) struct Stored {
     pub(crate) lines: usize,
     /// Records newly known to be missing.
     pub(crate) lost: u64,
+    pub(crate) conflicts: Vec<Conflict>,
 }
 
 impl Store {
@@ -145,7 +146,7 @@ fn store_text(connection: &Connection, post: &Post, rows: &Rows) -> Result<Store
         insert_delta(connection, post, None, rows)?;
         ReplyStatus::Stored
     };
-    Ok(Stored { status, next_seq: None, lines: rows.lines, lost: 0 })
+    Ok(Stored { status, next_seq: None, lines: rows.lines, lost: 0, conflicts: Vec::new() })
 }
 
 /// Where it is ahead of the cursor, this database is older than the agent's state (restored from a
@@ -157,12 +158,14 @@ fn heartbeat(
     cursor: Option<Seq>,
     delta: &Delta,
 ) -> Result<Stored, StoreError> {
+    let mut conflicts = Vec::new();
     if let Some(cursor) = cursor {
+        conflicts = conflict::note(connection, &post.host, &delta.boot, true, post.received_at)?;
         move_cursor(connection, post, &delta.boot, cursor, 0)?;
     }
     let next_seq = cursor.unwrap_or(delta.range.to);
     let status = ReplyStatus::Skipped;
-    Ok(Stored { status, next_seq: Some(next_seq), lines: 0, lost: 0 })
+    Ok(Stored { status, next_seq: Some(next_seq), lines: 0, lost: 0, conflicts })
 }
 
 /// `delta` and `rows` begin at the cursor, or after it.
@@ -190,10 +193,12 @@ fn store_records(
     if rows.lines > 0 {
         insert_delta(connection, post, Some((boot, delta.range)), rows)?;
     }
+    let known = cursor.is_some();
+    let conflicts = conflict::note(connection, &post.host, boot, known, post.received_at)?;
     move_cursor(connection, post, boot, next_seq, lost)?;
     let nothing_new = rows.lines == 0 && lost == 0;
     let status = if nothing_new { ReplyStatus::Duplicate } else { ReplyStatus::Stored };
-    Ok(Stored { status, next_seq: Some(next_seq), lines: rows.lines, lost })
+    Ok(Stored { status, next_seq: Some(next_seq), lines: rows.lines, lost, conflicts })
 }
 
 fn json_array(lines: &[impl AsRef<str>]) -> String {

@@ -5,6 +5,7 @@
 //! network call. Reports read through a second
 //! connection that cannot write. `collector` drives `Store`, `report` drives `Reader`.
 
+mod conflict;
 mod group;
 mod ingest;
 mod queue;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+pub(crate) use conflict::Conflict;
 pub(crate) use group::Health;
 pub(crate) use ingest::{Arrival, Stored};
 pub(crate) use queue::{Outcome, Work};
@@ -31,6 +33,8 @@ use crate::time::{Mono, Wall};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The WAL is cut back to this after a checkpoint.
 const WAL_BYTES_KEPT: u32 = 16 * 1024 * 1024;
+/// More than there are, so that none is prepared twice.
+const STATEMENTS_KEPT: usize = 64;
 /// Rows that one pruning deletes at most, so that ingest never waits long for it.
 const PRUNE_ROWS_MAX: u32 = 500;
 
@@ -91,6 +95,7 @@ impl Store {
         let mut connection = Connection::open_with_flags(path, flags)
             .map_err(|error| refused(StoreError::from(error).reason().to_owned()))?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         schema::prepare(&mut connection).map_err(|error| refused(error.reason().to_owned()))?;
         connection.execute("UPDATE deltas SET state = 'pending' WHERE state = 'running'", [])?;
         Ok(Self { connection: Mutex::new(connection), queue: group::Queue::default() })
@@ -112,6 +117,7 @@ impl Store {
                 (&before, PRUNE_ROWS_MAX),
             )?;
             connection.execute("DELETE FROM gaps WHERE noticed_at < ?1", [&before])?;
+            connection.execute("DELETE FROM conflicts WHERE last_seen < ?1", [&before])?;
             Ok(pruned)
         })
     }

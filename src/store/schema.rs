@@ -11,7 +11,8 @@ use super::{StoreError, WAL_BYTES_KEPT};
 const APPLICATION_ID: i32 = 0x5461_7373;
 
 /// Step `n` leads from version `n` to `n + 1`; each is one transaction.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE hosts (
         hostname TEXT PRIMARY KEY,
         first_seen TEXT NOT NULL,
@@ -90,7 +91,29 @@ const MIGRATIONS: &[&str] = &["
                issue.value ->> 'source' AS source, issue.value ->> 'verified' AS verified,
                results.provider, results.model, results.delta_id
         FROM results, json_each(results.issues) AS issue;
-"];
+",
+    "
+    CREATE TABLE boots (
+        boot_id TEXT PRIMARY KEY,
+        hostname TEXT NOT NULL           -- who posted it last
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO boots (boot_id, hostname)
+        SELECT boot_id, hostname FROM
+            (SELECT boot_id, hostname, max(updated_at) FROM cursors GROUP BY boot_id);
+
+    CREATE TABLE conflicts (
+        kind TEXT NOT NULL CHECK (kind IN ('shared_boot', 'two_boots')),
+        hostname TEXT NOT NULL,
+        boot_id TEXT NOT NULL,
+        other TEXT NOT NULL,             -- the host, or the boot, that it was before
+        first_seen TEXT NOT NULL,
+        last_seen TEXT NOT NULL,
+        count INTEGER NOT NULL,
+        PRIMARY KEY (kind, hostname, boot_id, other)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX conflicts_seen ON conflicts (last_seen);
+",
+];
 
 /// Settles how the file is written, then brings its tables up to date.
 pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {

@@ -11,6 +11,7 @@ mod agent;
 mod chain;
 mod cli;
 mod config;
+mod conflict;
 mod delivery;
 mod gate;
 mod house;
