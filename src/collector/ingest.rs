@@ -120,7 +120,7 @@ fn accepted(stored: &Stored) -> Handled {
 fn rejected(error: &StoreError) -> Handled {
     let retry_after = match error {
         StoreError::Retry(_) => RETRY_SECONDS,
-        StoreError::Unusable(_) => 6 * RETRY_SECONDS,
+        StoreError::Unusable(_) | StoreError::Damaged(_) => 6 * RETRY_SECONDS,
         StoreError::Fault(_) => return refused(500, "a fault of ours"),
     };
     let refusal = refused(503, "the database cannot be written now");

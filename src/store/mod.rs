@@ -5,6 +5,7 @@
 //! network call. Reports read through a second
 //! connection that cannot write. `collector` drives `Store`, `report` drives `Reader`.
 
+mod check;
 mod conflict;
 mod group;
 mod ingest;
@@ -50,6 +51,8 @@ pub(crate) enum StoreError {
     Retry(String),
     /// An operator must act.
     Unusable(String),
+    /// Likewise: the file is no database, or no longer a whole one.
+    Damaged(String),
     /// A fault of ours in this one write; it is given up.
     Fault(String),
 }
@@ -57,7 +60,10 @@ pub(crate) enum StoreError {
 impl StoreError {
     pub(crate) fn reason(&self) -> &str {
         match self {
-            Self::Retry(reason) | Self::Unusable(reason) | Self::Fault(reason) => reason,
+            Self::Retry(reason)
+            | Self::Unusable(reason)
+            | Self::Damaged(reason)
+            | Self::Fault(reason) => reason,
         }
     }
 }
@@ -75,7 +81,7 @@ impl From<rusqlite::Error> for StoreError {
             other => other.to_string(),
         };
         match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Unusable(shown),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(shown),
             _ => Self::Retry(shown),
         }
     }
@@ -96,7 +102,10 @@ impl Store {
             .map_err(|error| refused(StoreError::from(error).reason().to_owned()))?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-        schema::prepare(&mut connection).map_err(|error| refused(error.reason().to_owned()))?;
+        schema::prepare(&mut connection).map_err(|error| match error {
+            StoreError::Damaged(why) => check::damaged(path, &why),
+            error => refused(error.reason().to_owned()),
+        })?;
         connection.execute("UPDATE deltas SET state = 'pending' WHERE state = 'running'", [])?;
         Ok(Self { connection: Mutex::new(connection), queue: group::Queue::default() })
     }

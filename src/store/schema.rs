@@ -5,7 +5,7 @@
 
 use rusqlite::Connection;
 
-use super::{StoreError, WAL_BYTES_KEPT};
+use super::{StoreError, WAL_BYTES_KEPT, check};
 
 /// Marks the file as ours: "Tass".
 const APPLICATION_ID: i32 = 0x5461_7373;
@@ -115,7 +115,8 @@ const MIGRATIONS: &[&str] = &[
 ",
 ];
 
-/// Settles how the file is written, then brings its tables up to date.
+/// Refuses what is not ours or not whole, settles how the file is written, then brings its tables
+/// up to date.
 pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
     let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let application: i32 =
@@ -134,6 +135,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
             MIGRATIONS.len()
         )));
     }
+    check::check(connection, check::CHECK_LIMIT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;

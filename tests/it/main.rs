@@ -12,6 +12,7 @@ mod chain;
 mod cli;
 mod config;
 mod conflict;
+mod database;
 mod delivery;
 mod gate;
 mod house;
