@@ -1,17 +1,17 @@
 //! The collector: gate, ingest, store, workers, in one process.
 //!
 //! Threads: the gate's (one accepts, one for each connection), a few handlers of tiny_http, the
-//! committer, which writes for all, the analysis workers, and this one, which probes the whole
-//! path, pets the watchdog and prunes.
+//! committer, which writes for all, the analysis workers, and this one, in `watch`.
 
 mod ingest;
 mod report;
 mod server;
+mod watch;
 mod worker;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::analyze::Analyst;
 use crate::config::{self, CollectorConfig, Problem};
@@ -20,15 +20,9 @@ use crate::gate::{self, Gate, GateSettings};
 use crate::store::Store;
 use crate::sys::env::Environment;
 use crate::sys::notify::Notifier;
-use crate::sys::{clock, files, out, probe, random, tls};
-use crate::time::Mono;
+use crate::sys::{files, out, probe, random, tls};
 pub(crate) use report::report;
 
-/// How often the whole path is probed where no watchdog asks for more.
-const PROBE_INTERVAL: Duration = Duration::from_secs(10);
-/// One failed probe may be a busy moment; so many in a row are a dead server.
-const PROBE_FAILURES_MAX: u32 = 3;
-const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 /// `sun_path` holds 108 bytes with its end.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
@@ -39,6 +33,8 @@ struct Collector {
     notifier: Notifier,
     socket: PathBuf,
     secret: String,
+    /// Where it really listens.
+    address: SocketAddr,
 }
 
 /// `tasseograph collector`.
@@ -54,7 +50,7 @@ pub(crate) fn run(path: &Path, check_only: bool, environment: &Environment) -> E
         return Exit::ok_if(out::print(&format!("{}: ok\n", path.display())));
     }
     match Collector::start(path, config, environment) {
-        Ok(collector) => collector.watch(),
+        Ok(collector) => watch::Watch::new(&collector).watch(),
         Err((exit, reason)) => {
             out::complain(&reason);
             exit
@@ -100,6 +96,7 @@ impl Collector {
             socket,
             secret: hex(&random::bytes::<32>()),
             config,
+            address,
         };
         let bell = Arc::new(worker::Bell::default());
         let key = server::Key::new(&collector.config.api_key);
@@ -119,50 +116,6 @@ impl Collector {
         log::info!("tasseograph {} listening on https://{address}", env!("CARGO_PKG_VERSION"));
         collector.notifier.ready(&format!("listening on {address}"));
         Ok(collector)
-    }
-
-    /// Ends only when the server no longer answers: systemd starts a new process.
-    fn watch(&self) -> Exit {
-        let pause = self.notifier.pet_every().unwrap_or(PROBE_INTERVAL).min(PROBE_INTERVAL);
-        let mut failures = 0;
-        let mut pruned_at: Option<Mono> = None;
-        loop {
-            match gate::probe(&self.socket, &self.secret) {
-                Ok(()) => {
-                    failures = 0;
-                    self.notifier.alive();
-                }
-                Err(reason) => {
-                    failures += 1;
-                    log::error!("the server inside does not answer its probe: {reason}");
-                    if failures >= PROBE_FAILURES_MAX {
-                        return Exit::Failed;
-                    }
-                }
-            }
-            let now = clock::mono();
-            self.store.retry(now);
-            if pruned_at.is_none_or(|last| last.plus(PRUNE_INTERVAL) <= now) {
-                self.prune();
-                pruned_at = Some(now);
-            }
-            clock::sleep(pause);
-        }
-    }
-
-    fn prune(&self) {
-        let Some(retention) = self.config.retention else { return };
-        let before = clock::wall().minus(retention);
-        loop {
-            match self.store.prune(before) {
-                Ok(0) => return,
-                Ok(count) => log::info!("deleted {count} deltas received before {before}"),
-                Err(error) => {
-                    log::error!("cannot delete old rows: {error}");
-                    return;
-                }
-            }
-        }
     }
 }
 

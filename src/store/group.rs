@@ -87,6 +87,7 @@ pub(super) struct Queue {
 struct State {
     /// Since when the present group is being written.
     busy_since: Option<Mono>,
+    wrote_at: Option<Mono>,
     /// Why the last group came to nothing, until one is written.
     failing: Option<String>,
 }
@@ -112,7 +113,9 @@ impl Queue {
 
     /// Something has reached the disk.
     pub(super) fn written(&self) {
-        if self.state().failing.take().is_some() {
+        let mut state = self.state();
+        state.wrote_at = Some(clock::mono());
+        if state.failing.take().is_some() {
             log::info!("the database can be written again");
         }
     }
@@ -174,6 +177,11 @@ impl Store {
             self.commit(group);
             self.queue.state().busy_since = None;
         }
+    }
+
+    /// When a group last changed something.
+    pub(super) fn wrote_at(&self) -> Option<Mono> {
+        self.queue.state().wrote_at
     }
 
     pub(crate) fn health(&self, now: Mono) -> Health {

@@ -12,11 +12,12 @@ mod ingest;
 mod queue;
 mod read;
 mod schema;
+mod wal;
 
 use std::fmt;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ const PRUNE_ROWS_MAX: u32 = 500;
 pub(crate) struct Store {
     connection: Mutex<Connection>,
     queue: group::Queue,
+    wal: PathBuf,
 }
 
 /// What a caller does next.
@@ -107,7 +109,11 @@ impl Store {
             error => refused(error.reason().to_owned()),
         })?;
         connection.execute("UPDATE deltas SET state = 'pending' WHERE state = 'running'", [])?;
-        Ok(Self { connection: Mutex::new(connection), queue: group::Queue::default() })
+        Ok(Self {
+            connection: Mutex::new(connection),
+            queue: group::Queue::default(),
+            wal: wal::path_of(path),
+        })
     }
 
     /// A panic elsewhere rolls its transaction back and leaves the connection usable.

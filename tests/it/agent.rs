@@ -284,6 +284,7 @@ fn systemd_is_told() {
         &[("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "200000")],
     );
     read_until("READY=1\nSTATUS=listening on 127.0.0.1:");
+    read_until("; WAL 0 MiB");
     read_until("WATCHDOG=1");
     let (_folder, config) = folder_with(5, &collector.url(), "poll_interval: 1h\n");
     let mut command = tasseograph(&["agent", "-c", config.to_str().unwrap()]);

@@ -5,24 +5,14 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::support::client::post;
-use super::support::{Collector, run, text};
+use super::support::{Collector, run, text, wait_until};
 
 const PAGE: u64 = 4096;
-
-/// The `number`th post of `host`: one record of `bytes`.
-fn body(host: &str, number: u64, bytes: usize) -> String {
-    let next = number + 1;
-    let text = "x".repeat(bytes);
-    format!(
-        r#"{{"hostname":"{host}","boot_id":"422187ae-7ed4-4935-b73e-ea4262667985",
-            "first_seq":{number},"next_seq":{next},"lines":["6,{number},1,-;{text}"]}}"#
-    )
-}
 
 /// A collector's own database of about 2 MB, without a WAL, and nobody who uses it.
 fn filled() -> Collector {
     let mut collector = Collector::start();
-    assert_eq!(post(collector.port, &body("web-1", 0, 1000)).status, 200);
+    assert_eq!(post(collector.port, &records("web-1", 0, 1)).status, 200);
     collector.wait_analysed();
     collector.process.kill();
     collector
@@ -81,4 +71,48 @@ fn a_damaged_database_is_refused_with_what_to_do() {
 
 fn write_at(path: &Path, at: u64, bytes: &[u8]) {
     OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap();
+}
+
+/// An operator's shell that is left open in a transaction, and is closed at last.
+#[test]
+fn a_reader_makes_the_wal_grow_which_is_said_and_cut_back_when_it_ends() {
+    let watched = [("WATCHDOG_USEC", "200000")];
+    let endpoints = "llm_endpoints: [{url: \"builtin:\"}]\n";
+    let mut collector = Collector::with_environment(endpoints, &watched);
+    let wal = collector.folder.path("t.db-wal");
+    let mib = || wal.metadata().unwrap().len() >> 20;
+    assert_eq!(post(collector.port, &records("web-1", 0, 1)).status, 200);
+    let operator = collector.db();
+    operator.execute_batch("BEGIN; SELECT COUNT(*) FROM deltas").unwrap();
+    let mut next = 1;
+    while mib() < 70 {
+        assert_eq!(post(collector.port, &records("web-1", next, 1000)).status, 200);
+        next += 1000;
+    }
+    let line = collector.process.wait_for_line("the WAL has grown to ");
+    assert!(
+        line.contains("warn") && line.contains("another program keeps a transaction"),
+        "{line}"
+    );
+    operator.execute_batch("COMMIT").unwrap();
+    collector.process.wait_for_line("the WAL is cut back to 0 MiB");
+    // With the reader gone, and nothing to do, nothing of it is left.
+    wait_until("an empty WAL", || wal.metadata().unwrap().len() == 0);
+    assert_eq!(collector.process.log().matches("the WAL has grown").count(), 1);
+    assert_eq!(post(collector.port, &records("web-1", next, 1)).status, 200);
+    assert_eq!(collector.one("SELECT SUM(lines) FROM deltas"), (next + 1).to_string());
+    assert_eq!(collector.one("PRAGMA integrity_check"), "ok");
+}
+
+/// A post of `count` records of about 800 bytes.
+fn records(host: &str, from: u64, count: u64) -> String {
+    let filler = "x".repeat(780);
+    let lines: Vec<_> =
+        (from..from + count).map(|seq| format!("\"6,{seq},1,-;{seq} {filler}\"")).collect();
+    format!(
+        r#"{{"hostname":"{host}","boot_id":"422187ae-7ed4-4935-b73e-ea4262667985",
+            "first_seq":{from},"next_seq":{},"lines":[{}]}}"#,
+        from + count,
+        lines.join(",")
+    )
 }

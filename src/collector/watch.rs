@@ -1,0 +1,120 @@
+//! The collector's own thread: probes the whole path, pets the watchdog, keeps the database small.
+
+use std::time::Duration;
+
+use super::Collector;
+use crate::exit::Exit;
+use crate::gate;
+use crate::store::Health;
+use crate::sys::clock;
+use crate::time::Mono;
+
+/// How often the whole path is probed where no watchdog asks for more.
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+/// One failed probe may be a busy moment; so many in a row are a dead server.
+const PROBE_FAILURES_MAX: u32 = 3;
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
+/// A WAL of this size is not only busy: somebody keeps it from being cut back.
+const WAL_BYTES_LARGE: u64 = 64 * MIB;
+const MIB: u64 = 1024 * 1024;
+
+pub(super) struct Watch<'a> {
+    collector: &'a Collector,
+    failures: u32,
+    pruned_at: Option<Mono>,
+    wal_is_large: bool,
+    status: String,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(collector: &'a Collector) -> Self {
+        Self { collector, failures: 0, pruned_at: None, wal_is_large: false, status: String::new() }
+    }
+
+    /// Ends only when the server no longer answers: systemd starts a new process.
+    pub(super) fn watch(mut self) -> Exit {
+        let asked = self.collector.notifier.pet_every();
+        let pause = asked.unwrap_or(PROBE_INTERVAL).min(PROBE_INTERVAL);
+        loop {
+            if let Err(exit) = self.probe() {
+                return exit;
+            }
+            self.collector.store.retry(clock::mono());
+            self.prune(clock::mono());
+            self.tend_wal(clock::mono());
+            self.tell(clock::mono());
+            clock::sleep(pause);
+        }
+    }
+
+    fn probe(&mut self) -> Result<(), Exit> {
+        match gate::probe(&self.collector.socket, &self.collector.secret) {
+            Ok(()) => {
+                self.failures = 0;
+                self.collector.notifier.alive();
+            }
+            Err(reason) => {
+                self.failures += 1;
+                log::error!("the server inside does not answer its probe: {reason}");
+                if self.failures >= PROBE_FAILURES_MAX {
+                    return Err(Exit::Failed);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn prune(&mut self, now: Mono) {
+        let due = self.pruned_at.is_none_or(|last| last.plus(PRUNE_INTERVAL) <= now);
+        let Some(retention) = self.collector.config.retention.filter(|_| due) else { return };
+        self.pruned_at = Some(now);
+        let before = clock::wall().minus(retention);
+        loop {
+            match self.collector.store.prune(before) {
+                Ok(0) => return,
+                Ok(count) => log::info!("deleted {count} deltas received before {before}"),
+                Err(error) => {
+                    log::error!("cannot delete old rows: {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn tend_wal(&mut self, now: Mono) {
+        let store = &self.collector.store;
+        if let Err(error) = store.tend_wal(now) {
+            log::debug!("the WAL cannot be emptied: {error}");
+        }
+        let bytes = store.wal_bytes();
+        let is_large = bytes >= WAL_BYTES_LARGE;
+        // Between one half and the whole, it is what it was.
+        if is_large && !self.wal_is_large {
+            self.wal_is_large = true;
+            log::warn!(
+                "the WAL has grown to {} MiB: another program keeps a transaction open, and until \
+                 it ends, nothing can be cut back; fuser {}-wal shows who it is",
+                bytes / MIB,
+                self.collector.config.db_path.display()
+            );
+        } else if self.wal_is_large && bytes < WAL_BYTES_LARGE / 2 {
+            self.wal_is_large = false;
+            log::info!("the WAL is cut back to {} MiB", bytes / MIB);
+        }
+    }
+
+    /// `systemctl status` shows this.
+    fn tell(&mut self, now: Mono) {
+        let store = &self.collector.store;
+        let mut status = match store.health(now) {
+            Health::Well => format!("listening on {}", self.collector.address),
+            Health::CannotWrite(reason) => format!("cannot write the database: {reason}"),
+            Health::Stuck => "a write of the database does not come back".to_owned(),
+        };
+        status.push_str(&format!("; WAL {} MiB", store.wal_bytes() / MIB));
+        if status != self.status {
+            self.collector.notifier.status(&status);
+            self.status = status;
+        }
+    }
+}
