@@ -1,11 +1,16 @@
 //! The database in trouble: damaged, full, held by somebody, its WAL growing.
 
 use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use super::support::client::post;
-use super::support::{Collector, run, text, wait_until};
+use rustix::process::{Resource, Rlimit};
+
+use super::support::client::{Answer, post, request};
+use super::support::{Collector, Folder, run, skip, text, wait_until};
 
 const PAGE: u64 = 4096;
 
@@ -76,9 +81,7 @@ fn write_at(path: &Path, at: u64, bytes: &[u8]) {
 /// An operator's shell that is left open in a transaction, and is closed at last.
 #[test]
 fn a_reader_makes_the_wal_grow_which_is_said_and_cut_back_when_it_ends() {
-    let watched = [("WATCHDOG_USEC", "200000")];
-    let endpoints = "llm_endpoints: [{url: \"builtin:\"}]\n";
-    let mut collector = Collector::with_environment(endpoints, &watched);
+    let mut collector = watched(Folder::new());
     let wal = collector.folder.path("t.db-wal");
     let mib = || wal.metadata().unwrap().len() >> 20;
     assert_eq!(post(collector.port, &records("web-1", 0, 1)).status, 200);
@@ -102,6 +105,168 @@ fn a_reader_makes_the_wal_grow_which_is_said_and_cut_back_when_it_ends() {
     assert_eq!(post(collector.port, &records("web-1", next, 1)).status, 200);
     assert_eq!(collector.one("SELECT SUM(lines) FROM deltas"), (next + 1).to_string());
     assert_eq!(collector.one("PRAGMA integrity_check"), "ok");
+}
+
+/// Every write waits for an operator's transaction: together, not one after the other.
+#[test]
+fn a_lock_holds_nobody_for_long() {
+    let mut collector = watched(Folder::new());
+    assert_eq!(post(collector.port, &records("web-1", 0, 1)).status, 200);
+    let operator = collector.db();
+    operator.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let port = collector.port;
+    let ask = |number: usize| {
+        let begun = Instant::now();
+        let answer = post(port, &records(&format!("host-{number}"), 0, 1));
+        (answer, begun.elapsed())
+    };
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..24).map(|number| scope.spawn(move || ask(number))).collect();
+        asked.into_iter().map(|answer| answer.join().unwrap()).collect()
+    });
+    for (answer, took) in answers {
+        turned_away(&answer);
+        assert!(took < Duration::from_secs(10), "{took:?}");
+    }
+    assert_eq!(health(port), 503);
+    operator.execute_batch("COMMIT").unwrap();
+    for number in 0..24 {
+        assert_eq!(ask(number).0.status, 200);
+    }
+    assert_eq!(health(port), 200);
+    assert!(collector.process.is_alive());
+    assert_eq!(collector.one("SELECT COUNT(*) FROM deltas"), "25");
+    collector.wait_analysed();
+}
+
+#[test]
+fn a_full_disk_loses_nothing_that_was_acknowledged() {
+    let Some(disk) = Tmpfs::mount("32m") else { return };
+    let mut collector = watched(Folder::at(disk.0.clone()));
+    let filler = collector.folder.path("filler");
+    let mut next = 0;
+    let mut until_refused = |collector: &Collector| loop {
+        let answer = post(collector.port, &records("web-1", next, 1000));
+        if answer.status != 200 {
+            turned_away(&answer);
+            assert!(next < 20_000, "the disk does not fill");
+            return;
+        }
+        next += 1000;
+    };
+    for round in 0..3 {
+        fill(&filler);
+        // Small writes may find room where a large one has failed: then it is asked again.
+        wait_until("a /health that says so", || {
+            until_refused(&collector);
+            health(collector.port) == 503
+        });
+        assert!(collector.process.is_alive(), "round {round}");
+        std::fs::remove_file(&filler).unwrap();
+        // By itself, with nobody posting.
+        wait_until("a /health that is well again", || health(collector.port) == 200);
+        assert_eq!(post(collector.port, &records("web-2", round, 1)).status, 200);
+    }
+    collector.process.wait_for_line("the database can be written again");
+    collector.wait_analysed();
+    collector.process.kill();
+    let stored = collector.records("web-1");
+    for (seq, record) in stored.iter().enumerate() {
+        assert!(record.starts_with(&format!("6,{seq},1,-;{seq} ")), "{seq}: {record}");
+    }
+    assert_eq!(stored.len() as u64, next);
+    assert_eq!(collector.records("web-2").len(), 3);
+    assert_eq!(collector.one("PRAGMA integrity_check"), "ok");
+    assert_eq!(collector.one("SELECT COUNT(*) FROM gaps"), "0");
+    // The same disk, read-only: a start says so.
+    disk.remount_read_only();
+    let config = collector.folder.path("collector.yaml");
+    let output = run(&["collector", "-c", config.to_str().unwrap()]);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{error}");
+    assert!(error.contains("db_path: cannot write in "), "{error}");
+    assert!(error.contains(": read-only file system"), "{error}");
+}
+
+/// To the disk's last page.
+fn fill(filler: &Path) {
+    let mut file = std::fs::File::create(filler).unwrap();
+    while file.write_all(&[0; PAGE as usize]).is_ok() {}
+}
+
+/// A disk that refuses to write past a place, for the process alone: EFBIG, which SQLite takes for
+/// any other input/output error.
+#[test]
+fn an_io_error_is_a_503_and_never_a_false_200() {
+    // Else its signal would end the process before the error is seen.
+    let deaf = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
+    let mut collector = Collector::wrapped(Folder::new(), BUILTIN, &WATCHED, &deaf);
+    let pid = collector.process.pid();
+    assert_eq!(post(collector.port, &records("web-1", 0, 1000)).status, 200);
+    collector.wait_analysed();
+    let limit = |bytes: Option<u64>| {
+        let limit = Rlimit { current: bytes, maximum: None };
+        rustix::process::prlimit(Some(pid), Resource::Fsize, limit).unwrap();
+    };
+    limit(Some(64 * 1024));
+    for _ in 0..3 {
+        turned_away(&post(collector.port, &records("web-1", 1000, 1000)));
+    }
+    assert_eq!(health(collector.port), 503);
+    limit(None);
+    wait_until("a /health that is well again", || health(collector.port) == 200);
+    assert_eq!(post(collector.port, &records("web-1", 1000, 1000)).status, 200);
+    assert!(collector.process.is_alive());
+    collector.wait_analysed();
+    assert_eq!(collector.records("web-1").len(), 2000);
+    assert_eq!(collector.one("PRAGMA integrity_check"), "ok");
+}
+
+const BUILTIN: &str = "llm_endpoints: [{url: \"builtin:\"}]\n";
+/// Probes come every 0.1 s, so that one which took a full disk for a dead server would soon show.
+const WATCHED: [(&str, &str); 1] = [("WATCHDOG_USEC", "200000")];
+
+fn watched(folder: Folder) -> Collector {
+    Collector::inside(folder, BUILTIN, &WATCHED)
+}
+
+fn health(port: u16) -> u16 {
+    request(port, "GET", "/health", None, b"").status
+}
+
+fn turned_away(answer: &Answer) {
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert!(answer.head.contains("Retry-After: "), "{}", answer.head);
+}
+
+/// A small disk of its own; needs root.
+struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    fn mount(size: &str) -> Option<Self> {
+        let folder = Folder::new().keep();
+        let size = format!("size={size}");
+        let mut mount = Command::new("mount");
+        let output = mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&folder).output();
+        if output.is_ok_and(|output| output.status.success()) {
+            return Some(Self(folder));
+        }
+        skip("a disk of its own cannot be mounted: that needs root");
+        drop(std::fs::remove_dir(&folder));
+        None
+    }
+
+    fn remount_read_only(&self) {
+        let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).status();
+        assert!(remounted.unwrap().success());
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+        drop(std::fs::remove_dir(&self.0));
+    }
 }
 
 /// A post of `count` records of about 800 bytes.

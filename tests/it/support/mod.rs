@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 pub(crate) const KEY: &str = "test-key-3f9a";
 /// Everything that a test waits for happens within this, also on a busy machine.
@@ -31,6 +31,16 @@ impl Folder {
         Self(path)
     }
 
+    /// One that is there already, such as a mounted disk.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// The folder, which stays.
+    pub(crate) fn keep(mut self) -> PathBuf {
+        std::mem::take(&mut self.0)
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
@@ -44,6 +54,9 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
+        if self.0.as_os_str().is_empty() {
+            return;
+        }
         drop(fs::remove_dir_all(&self.0));
     }
 }
@@ -51,7 +64,12 @@ impl Drop for Folder {
 /// The program, with nothing of this process's own settings and the fleet's key.
 pub(crate) fn tasseograph(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tasseograph"));
-    command.args(arguments).stdin(Stdio::null()).env("TASSEOGRAPH_API_KEY", KEY);
+    with_settings(command.args(arguments));
+    command
+}
+
+fn with_settings(command: &mut Command) {
+    command.stdin(Stdio::null()).env("TASSEOGRAPH_API_KEY", KEY);
     // The machine that the tests run on need not have a certificate store.
     command.env("SSL_CERT_FILE", &certificates().cert);
     for name in [
@@ -65,7 +83,6 @@ pub(crate) fn tasseograph(arguments: &[&str]) -> Command {
     ] {
         command.env_remove(name);
     }
-    command
 }
 
 /// Runs a command to its end, which it has to reach.
@@ -76,7 +93,7 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
     let (done, waits) = std::sync::mpsc::channel::<()>();
     let guard = std::thread::spawn(move || {
         if waits.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-            let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).unwrap();
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).unwrap();
             if let Err(error) = rustix::process::kill_process(pid, Signal::KILL) {
                 println!("cannot end {pid:?}: {error}");
             }
@@ -164,6 +181,10 @@ impl Process {
         Self { child, log, reader: Some(reader) }
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).unwrap()
+    }
+
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
@@ -234,7 +255,21 @@ impl Collector {
     }
 
     pub(crate) fn with_environment(more: &str, variables: &[(&str, &str)]) -> Self {
-        let folder = Folder::new();
+        Self::inside(Folder::new(), more, variables)
+    }
+
+    /// With its database and everything else in `folder`.
+    pub(crate) fn inside(folder: Folder, more: &str, variables: &[(&str, &str)]) -> Self {
+        Self::wrapped(folder, more, variables, &[])
+    }
+
+    /// Started by another program, whose last arguments are ours.
+    pub(crate) fn wrapped(
+        folder: Folder,
+        more: &str,
+        variables: &[(&str, &str)],
+        wrapper: &[&str],
+    ) -> Self {
         let made = certificates();
         let config = format!(
             "listen_addr: \"127.0.0.1:0\"\ndb_path: {}\ntls_cert: {}\ntls_key: {}\n{more}",
@@ -242,13 +277,27 @@ impl Collector {
             made.cert.display(),
             made.key.display()
         );
-        let (process, port) = Self::launch(&folder, &config, variables);
+        let (process, port) = Self::launch(&folder, &config, variables, wrapper);
         Self { folder, process, port, config }
     }
 
-    fn launch(folder: &Folder, config: &str, variables: &[(&str, &str)]) -> (Process, u16) {
+    fn launch(
+        folder: &Folder,
+        config: &str,
+        variables: &[(&str, &str)],
+        wrapper: &[&str],
+    ) -> (Process, u16) {
         let path = folder.write("collector.yaml", config);
-        let mut command = tasseograph(&["collector", "-c", path.to_str().unwrap()]);
+        let mut command = match wrapper {
+            [] => tasseograph(&["collector", "-c", path.to_str().unwrap()]),
+            [program, arguments @ ..] => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(env!("CARGO_BIN_EXE_tasseograph"));
+                command.args(["collector", "-c", path.to_str().unwrap()]);
+                with_settings(&mut command);
+                command
+            }
+        };
         let mut process = Process::start(command.envs(variables.iter().copied()));
         let line = process.wait_for_line("listening on https://");
         let port = line.rsplit_once(':').unwrap().1.parse().unwrap();
@@ -263,7 +312,7 @@ impl Collector {
 
     pub(crate) fn start_again(&mut self) {
         let config = self.config.replace("127.0.0.1:0", &format!("127.0.0.1:{}", self.port));
-        let (process, _) = Self::launch(&self.folder, &config, &[]);
+        let (process, _) = Self::launch(&self.folder, &config, &[], &[]);
         self.process = process;
     }
 
