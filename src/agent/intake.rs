@@ -6,6 +6,7 @@
 //! `take`, and the block goes to the spool.
 
 use crate::kernel::{Cursor, Head, Loss, LossReason, RecordError, Seq, SeqRange, Step};
+use crate::sys::crash;
 use crate::time::Wall;
 
 use super::block::Block;
@@ -58,6 +59,9 @@ impl Intake {
 
     pub(super) fn offer(&mut self, line: String, read_at: Wall) -> Result<Offer, RecordError> {
         let head = Head::parse(&line)?;
+        if crash::wrong("time-cursor") && self.is_of_a_taken_second(head.usec) {
+            return Ok(Offer::Old);
+        }
         if self.skip_before_usec.is_some_and(|usec| head.usec < usec) {
             self.advance(head.seq.next());
             return Ok(Offer::Old);
@@ -82,6 +86,11 @@ impl Intake {
         self.skip_before_usec = None;
         self.last_usec = head.usec;
         Ok(Offer::Taken)
+    }
+
+    /// The wrong rule `time-cursor`: new is what is later than the last second that was taken.
+    fn is_of_a_taken_second(&self, usec: u64) -> bool {
+        self.block.is_none() && usec / 1_000_000 <= self.last_usec / 1_000_000
     }
 
     /// What was taken since the last call; `None` for nothing.

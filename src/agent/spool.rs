@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use super::block::{Block, BlockHead, HEAD_BYTES_MAX};
 use crate::kernel::{BootId, Loss, LossReason, Seq, SeqRange};
-use crate::sys::{files, log::Limited};
+use crate::sys::{crash, files, log::Limited};
 use crate::time::{Mono, Wall};
 
 pub(super) struct Spool {
@@ -143,7 +143,8 @@ impl Spool {
 
     /// When this returns `Ok`, all that was appended survives a power cut.
     pub(super) fn sync(&mut self) -> Result<(), String> {
-        let Some(segment) = self.segments.back().filter(|_| self.unsynced) else { return Ok(()) };
+        let unsynced = self.unsynced && !crash::wrong("sync-off");
+        let Some(segment) = self.segments.back().filter(|_| unsynced) else { return Ok(()) };
         let synced = match &self.tail {
             Some(file) => file.sync_data(),
             None => File::open(self.path(segment.number)).and_then(|file| file.sync_data()),
@@ -172,7 +173,7 @@ impl Spool {
             return Err("the spool has no segment to write to".to_owned());
         };
         let path = self.folder.join(format!("{:0NAME_DIGITS$}", segment.number));
-        if let Err(error) = crate::sys::crash::write_all(file, &bytes) {
+        if let Err(error) = crash::write_all(file, &bytes) {
             // Half a block may stand there. Where it cannot be cut off, another segment follows.
             self.tail = None;
             self.torn = files::truncate(&path, segment.bytes).is_err();

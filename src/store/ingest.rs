@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Conflict, Store, StoreError, conflict};
 use crate::kernel::{BootId, Delta, Loss, LossReason, Seq, SeqRange, escape_controls};
+use crate::sys::crash;
 use crate::time::Wall;
 use crate::wire::{Content, HostName, ReplyStatus};
 
@@ -102,9 +103,13 @@ impl Ready {
         match &self.content {
             Content::Text(_) => store_text(connection, &self.post, &self.rows),
             Content::Records { delta, boot_time } => {
-                let cursor = read_cursor(connection, &self.post.host, &delta.boot)?;
+                let mut cursor = read_cursor(connection, &self.post.host, &delta.boot)?;
                 if delta.range.len() == 0 {
                     return heartbeat(connection, &self.post, cursor, delta);
+                }
+                if crash::wrong("range-key") {
+                    let is_stored = has_range(connection, &self.post.host, delta)?;
+                    cursor = is_stored.then_some(delta.range.to);
                 }
                 match cursor.filter(|cursor| *cursor > delta.range.from) {
                     None => store_records(connection, &self.post, cursor, delta, &self.rows),
@@ -216,6 +221,17 @@ fn read_cursor(
         .query_row([host.as_str(), boot.as_str()], |row| row.get(0))
         .optional()?;
     Ok(next.map(Seq))
+}
+
+/// The wrong rule `range-key`: a delta is known by its range.
+fn has_range(connection: &Connection, host: &HostName, delta: &Delta) -> Result<bool, StoreError> {
+    let (from, to) = (delta.range.from.0, delta.range.to.0);
+    Ok(connection
+        .prepare_cached(
+            "SELECT 1 FROM deltas
+             WHERE hostname = ?1 AND boot_id = ?2 AND first_seq = ?3 AND next_seq = ?4",
+        )?
+        .exists(params![host.as_str(), delta.boot.as_str(), from, to])?)
 }
 
 fn move_cursor(

@@ -6,6 +6,7 @@
 use rusqlite::Connection;
 
 use super::{StoreError, WAL_BYTES_KEPT, check};
+use crate::sys::crash;
 
 /// Marks the file as ours: "Tass".
 const APPLICATION_ID: i32 = 0x5461_7373;
@@ -137,7 +138,8 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
     }
     check::check(connection, check::CHECK_LIMIT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    let synchronous = if crash::wrong("sync-off") { "OFF" } else { "FULL" };
+    connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     for (step, sql) in MIGRATIONS.iter().enumerate().skip(version) {

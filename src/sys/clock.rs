@@ -11,6 +11,8 @@ pub(crate) fn wall() -> Wall {
         Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
         Err(before) => -i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX),
     };
+    #[cfg(feature = "crash-points")]
+    let micros = micros.saturating_add(super::crash::clock_offset());
     Wall::from_micros(micros)
 }
 

@@ -1,4 +1,5 @@
-//! Crash points: where a test kills the process to see what is left.
+//! Crash points: where a test kills the process to see what is left; and wrong rules, which show
+//! that the test can see a fault.
 //!
 //! Only with the feature `crash-points`, which no release has; without it every call is empty.
 
@@ -24,13 +25,38 @@ pub(crate) fn write_all(mut to: impl std::io::Write, bytes: &[u8]) -> std::io::R
     to.write_all(bytes)
 }
 
+/// Whether `TASSEOGRAPH_WRONG` asks for this wrong rule.
+#[cfg(not(feature = "crash-points"))]
+pub(crate) const fn wrong(_rule: &str) -> bool {
+    false
+}
+
+#[cfg(feature = "crash-points")]
+pub(crate) fn wrong(rule: &str) -> bool {
+    use std::sync::OnceLock;
+    static RULE: OnceLock<Option<String>> = OnceLock::new();
+    RULE.get_or_init(|| variable("TASSEOGRAPH_WRONG")).as_deref() == Some(rule)
+}
+
+/// How far off the wall clock is: microseconds, in the file that `TASSEOGRAPH_CLOCK_FILE` names.
+#[cfg(feature = "crash-points")]
+pub(super) fn clock_offset() -> i64 {
+    let read = |path| std::fs::read_to_string(path).ok()?.trim().parse().ok();
+    variable("TASSEOGRAPH_CLOCK_FILE").and_then(read).unwrap_or(0)
+}
+
 #[cfg(feature = "crash-points")]
 #[expect(clippy::disallowed_methods, reason = "test builds only")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+#[cfg(feature = "crash-points")]
 fn armed(name: &str) -> bool {
     use std::sync::atomic::{AtomicU32, Ordering};
     static PASSED: AtomicU32 = AtomicU32::new(0);
-    let after = std::env::var("TASSEOGRAPH_CRASH_AFTER").ok().and_then(|n| n.parse().ok());
-    std::env::var("TASSEOGRAPH_CRASH_AT").is_ok_and(|at| at == name)
+    let after = variable("TASSEOGRAPH_CRASH_AFTER").and_then(|n| n.parse().ok());
+    variable("TASSEOGRAPH_CRASH_AT").is_some_and(|at| at == name)
         && PASSED.fetch_add(1, Ordering::Relaxed) >= after.unwrap_or(0)
 }
 

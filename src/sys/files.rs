@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::crash;
+
 /// A path as messages show it.
 pub(crate) fn quoted(path: &Path) -> String {
     format!("\"{}\"", crate::kernel::escape_controls(&path.to_string_lossy()))
@@ -25,9 +27,12 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
 /// Replaces `path` by `bytes`: after a crash at any instant it holds the old text or the new one.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let temporary = beside(path, "new");
-    let written = write_synced(&temporary, bytes)
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .and_then(|()| sync_folder(folder_of(path)));
+    let written = write_synced(&temporary, bytes).and_then(|()| {
+        crash::point("before the rename");
+        std::fs::rename(&temporary, path)?;
+        crash::point("after the rename");
+        sync_folder(folder_of(path))
+    });
     written.map_err(|error| format!("cannot write {}: {}", quoted(path), cause(&error)))
 }
 
