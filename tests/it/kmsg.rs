@@ -7,6 +7,9 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::process::Signal;
 
 use super::support::proxy::{Network, Proxy};
 use super::support::{
@@ -20,13 +23,16 @@ fn write_record(text: &str) {
     device.write_all(format!("{text}\n").as_bytes()).unwrap();
 }
 
-fn may_use_kmsg() -> bool {
+/// The ring, for one test at a time: a flood would push out what another test wrote.
+fn ring() -> Option<MutexGuard<'static, ()>> {
+    static RING: Mutex<()> = Mutex::new(());
     let may =
         File::open("/dev/kmsg").is_ok() && OpenOptions::new().write(true).open("/dev/kmsg").is_ok();
     if !may {
         skip("/dev/kmsg cannot be opened; run as root");
+        return None;
     }
-    may
+    Some(RING.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 fn marker(test: &str) -> String {
@@ -42,9 +48,7 @@ fn found(collector: &Collector, marker: &str) -> Vec<String> {
 
 #[test]
 fn a_line_written_to_the_kernel_log_comes_out_of_sqlite_as_an_analysed_row() {
-    if !may_use_kmsg() {
-        return;
-    }
+    let Some(_ring) = ring() else { return };
     let marker = marker("row");
     let collector = Collector::start();
     let folder = Folder::new();
@@ -69,9 +73,7 @@ fn a_line_written_to_the_kernel_log_comes_out_of_sqlite_as_an_analysed_row() {
 
 #[test]
 fn kills_of_both_sides_lose_and_repeat_nothing_of_the_real_ring() {
-    if !may_use_kmsg() {
-        return;
-    }
+    let Some(_ring) = ring() else { return };
     let marker = marker("kills");
     let mut collector = Collector::start();
     let folder = Folder::new();
@@ -95,11 +97,120 @@ fn kills_of_both_sides_lose_and_repeat_nothing_of_the_real_ring() {
     assert_eq!(collector.one("SELECT COUNT(*) FROM gaps"), "0");
 }
 
+const FLOOD_LINES: usize = 20_000;
+const FLOOD_THREADS: usize = 4;
+
+/// As fast as it goes, from several threads; the lines of each are numbered.
+fn flood(marker: &str) {
+    std::thread::scope(|scope| {
+        for thread in 0..FLOOD_THREADS {
+            scope.spawn(move || {
+                for number in 0..FLOOD_LINES / FLOOD_THREADS {
+                    write_record(&format!("{marker} flood {thread} {number}"));
+                }
+            });
+        }
+    });
+}
+
+/// The kernel numbers records without a hole: what it numbered between the first line and the last,
+/// less what is stored, is what the gaps have to add up to. Lines of others count as well.
+fn gaps_are_exact(collector: &Collector, marker: &str) -> u64 {
+    let record = |line: &String| {
+        let (head, text) = line.split_once(';').unwrap();
+        let seq: u64 = head.split(',').nth(1).unwrap().parse().unwrap();
+        (seq, text.trim_end().to_owned())
+    };
+    let lines = collector.rows(
+        "SELECT line.value FROM deltas, json_each(deltas.records) AS line
+         ORDER BY deltas.id, line.key",
+    );
+    let records: Vec<_> = lines.iter().map(record).collect();
+    assert!(records.is_sorted_by(|one, two| one.0 < two.0), "out of order, or twice");
+    let seq_of = |what: &str| {
+        let text = format!("{marker} {what}");
+        records.iter().find(|(_, found)| *found == text).map(|(seq, _)| *seq).unwrap()
+    };
+    let (first, last) = (seq_of("first"), seq_of("last"));
+    let stored = records.iter().filter(|(seq, _)| (first + 1..last).contains(seq)).count() as u64;
+    let flood = format!("{marker} flood ");
+    let of_thread = |thread: usize| {
+        let flood = format!("{flood}{thread} ");
+        let numbers = records.iter().filter_map(|(_, text)| text.strip_prefix(&flood));
+        numbers.map(|number| number.parse::<u64>().unwrap()).collect::<Vec<_>>()
+    };
+    let numbers: Vec<_> = (0..FLOOD_THREADS).map(of_thread).collect();
+    assert!(numbers.iter().all(|numbers| numbers.is_sorted_by(|one, two| one < two)));
+    let kept = numbers.iter().map(Vec::len).sum::<usize>() as u64;
+    let gaps: u64 = collector
+        .one("SELECT coalesce(sum(next_seq - first_seq), 0) FROM gaps WHERE reason = 'overrun'")
+        .parse()
+        .unwrap();
+    assert_eq!(collector.one("SELECT COUNT(*) FROM gaps WHERE reason != 'overrun'"), "0");
+    assert_eq!(collector.one("SELECT records_lost FROM hosts"), gaps.to_string());
+    let of_others = last - first - 1 - FLOOD_LINES as u64;
+    println!("written {FLOOD_LINES}, stored {kept}, in gaps {gaps}, by others {of_others}");
+    assert_eq!(gaps, last - first - 1 - stored);
+    assert_eq!(gaps, (FLOOD_LINES as u64 - kept) + (of_others - (stored - kept)));
+    gaps
+}
+
+#[test]
+fn what_the_ring_loses_while_no_agent_runs_is_a_gap_of_exactly_that() {
+    let Some(_ring) = ring() else { return };
+    let marker = marker("overrun-down");
+    let collector = Collector::start();
+    let folder = Folder::new();
+    let config = agent_config(&folder, &collector.url(), "");
+    write_record(&format!("{marker} first"));
+    must_succeed(&agent_once(&config));
+    flood(&marker);
+    write_record(&format!("{marker} last"));
+    must_succeed(&agent_once(&config));
+    assert!(gaps_are_exact(&collector, &marker) > 0);
+}
+
+#[test]
+fn what_the_ring_loses_while_the_agent_is_stopped_is_a_gap_of_exactly_that() {
+    let Some(_ring) = ring() else { return };
+    let marker = marker("overrun-stopped");
+    let collector = Collector::start();
+    let folder = Folder::new();
+    let config = agent_config(&folder, &collector.url(), "poll_interval: 100ms\n");
+    write_record(&format!("{marker} first"));
+    let mut agent = Process::start(&mut tasseograph(&["agent", "-c", config.to_str().unwrap()]));
+    agent.wait_for_line("the collector has all records");
+    agent.signal(Signal::STOP);
+    flood(&marker);
+    write_record(&format!("{marker} last"));
+    agent.signal(Signal::CONT);
+    wait_until("the last line is stored", || {
+        !found(&collector, &format!("{marker} last")).is_empty()
+    });
+    assert!(gaps_are_exact(&collector, &marker) > 0);
+}
+
+#[test]
+fn what_the_ring_loses_while_the_agent_reads_is_a_gap_of_exactly_that() {
+    let Some(_ring) = ring() else { return };
+    let marker = marker("overrun-reading");
+    let collector = Collector::start();
+    let folder = Folder::new();
+    let config = agent_config(&folder, &collector.url(), "poll_interval: 100ms\n");
+    write_record(&format!("{marker} first"));
+    let mut agent = Process::start(&mut tasseograph(&["agent", "-c", config.to_str().unwrap()]));
+    agent.wait_for_line("the collector has all records");
+    flood(&marker);
+    write_record(&format!("{marker} last"));
+    wait_until("the last line is stored", || {
+        !found(&collector, &format!("{marker} last")).is_empty()
+    });
+    gaps_are_exact(&collector, &marker);
+}
+
 #[test]
 fn the_device_may_come_on_fd_0() {
-    if !may_use_kmsg() {
-        return;
-    }
+    let Some(_ring) = ring() else { return };
     let marker = marker("stdin");
     let collector = Collector::start();
     let folder = Folder::new();
@@ -136,9 +247,7 @@ fn without_permission_it_says_what_to_do() {
 
 #[test]
 fn this_hosts_own_log_is_analysed() {
-    if !may_use_kmsg() {
-        return;
-    }
+    let Some(_ring) = ring() else { return };
     let output = run(&["analyze"]);
     must_succeed(&output);
     let shown = text(&output.stdout);

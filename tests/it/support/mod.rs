@@ -219,6 +219,11 @@ impl Process {
         self.child.try_wait().unwrap().is_none()
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        rustix::process::kill_process(pid.unwrap(), signal).unwrap();
+    }
+
     /// SIGKILL: the program has to bear it at any instant.
     pub(crate) fn kill(&mut self) {
         drop(self.child.kill());
