@@ -13,7 +13,7 @@ UNITDIR ?= $(SYSCONFDIR)/systemd/system
 MUSL_AMD64 = x86_64-unknown-linux-musl
 MUSL_ARM64 = aarch64-unknown-linux-musl
 
-.PHONY: build build-linux test check demo bench real-model install clean
+.PHONY: build build-linux test check demo bench soak powercut real-model install clean
 
 build:
 	$(CARGO) build --release --locked
@@ -45,6 +45,7 @@ test:
 check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features crash-points -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items --locked
 	$(CARGO) test --locked
 
@@ -54,6 +55,20 @@ demo: build
 
 bench:
 	$(CARGO) bench --locked
+
+# Both daemons killed at random and at named points while lines are written to the kernel log, then
+# what was written compared with what is stored; power cuts, where root may mount an image; and twins
+# that break a rule, which have to be caught. SOAK_SEED repeats a run.
+KILLS ?= 200
+LINES ?= 20000
+CUTS ?= 20
+SOAK = $(CARGO) bench --locked --profile dev --features crash-points --bench soak -- cuts=$(CUTS)
+
+soak:
+	$(SOAK) kills=$(KILLS) lines=$(LINES)
+
+powercut:
+	$(SOAK) powercut powercut-twins
 
 # Real records through a real model. The test says so where it finds no model to run.
 real-model:
