@@ -18,6 +18,8 @@ const AGENT_POINTS: [&str; 6] = [
     "in the middle of a spool write",
 ];
 const COLLECTOR_POINTS: [&str; 2] = ["before commit", "after commit"];
+/// Below, not every point need have had its turn.
+const POINTS_KILLS_MIN: u32 = 150;
 /// A point may be passed so often before it kills.
 const PASSES_MAX: u64 = 4;
 /// A point that is not reached within this ends in a kill at random.
@@ -68,6 +70,19 @@ impl Kills {
         self.surprises.lock().unwrap().clone()
     }
 
+    /// Points at which nothing was killed, in a run that is long enough to get to each.
+    pub(crate) fn points_missed(&self) -> usize {
+        let by_kind = self.by_kind.lock().unwrap();
+        let missed = |role: &str, points: &[&str]| {
+            let kinds = points.iter().map(|point| format!("{role}, {point}"));
+            kinds.filter(|kind| !by_kind.contains_key(kind)).count()
+        };
+        match self.wanted {
+            ..POINTS_KILLS_MIN => 0,
+            _ => missed("agent", &AGENT_POINTS) + missed("collector", &COLLECTOR_POINTS),
+        }
+    }
+
     pub(crate) fn surprise(&self, words: String) {
         self.surprises.lock().unwrap().push(words);
     }
@@ -82,8 +97,10 @@ impl Kills {
     /// Starts and kills one of the two until there have been enough kills of both.
     pub(crate) fn keep(&self, setup: &Setup, progress: &Progress, mut random: Random) {
         let points = if setup.role == "agent" { &AGENT_POINTS[..] } else { &COLLECTOR_POINTS };
+        let mut turns = points.iter().cycle();
         while !self.are_over() && self.begun.fetch_add(1, Ordering::SeqCst) < self.wanted {
-            let point = (random.below(2) == 0).then(|| random.pick(points));
+            // Each point has its turn; which lives end at one is left to chance.
+            let point = (random.below(2) == 0).then(|| *turns.next().unwrap());
             let kind = self.live_and_die(setup, point, progress, &mut random);
             *self.by_kind.lock().unwrap().entry(format!("{}, {kind}", setup.role)).or_default() +=
                 1;

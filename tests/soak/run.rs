@@ -115,6 +115,7 @@ pub(crate) fn soak(plan: &Plan, random: &mut Random) -> Verdict {
     let mut verdict = judge(&pair.folder.path("t.db"), &marker, &written, &seen);
     let surprises = kills.surprises();
     verdict.surprises = surprises.len();
+    verdict.points_missed = kills.points_missed();
     surprises.iter().for_each(|words| println!("{words}"));
     kills.print();
     println!("clock steps of a day: {steps}");

@@ -30,6 +30,8 @@ pub(crate) struct Verdict {
     pub(crate) corrupt: usize,
     /// Daemons that ended otherwise than by SIGKILL, or stood still.
     pub(crate) surprises: usize,
+    /// Crash points that killed nobody.
+    pub(crate) points_missed: usize,
 }
 
 /// What a marked line is in the database.
@@ -48,7 +50,8 @@ impl Verdict {
             + self.untiled
             + self.without_result
             + self.corrupt
-            + self.surprises;
+            + self.surprises
+            + self.points_missed;
         faults as u64 + self.false_gaps
     }
 
@@ -65,6 +68,7 @@ impl Verdict {
         println!("deltas: {}", self.deltas);
         println!("deltas without exactly one result: {}", self.without_result);
         println!("integrity_check: {}", if self.corrupt == 0 { "ok" } else { "FAILED" });
+        println!("crash points never reached: {}", self.points_missed);
         println!("daemons that ended of themselves, or stood still: {}", self.surprises);
     }
 }
