@@ -58,7 +58,7 @@ bench:
 
 # Both daemons killed at random and at named points while lines are written to the kernel log, then
 # what was written compared with what is stored; power cuts, where root may mount an image; and twins
-# that break a rule, which have to be caught. SOAK_SEED repeats a run.
+# that break a rule, which have to be caught. SOAK_SEED repeats a run's choices, not its timing.
 KILLS ?= 200
 LINES ?= 20000
 CUTS ?= 20

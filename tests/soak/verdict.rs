@@ -23,6 +23,9 @@ pub(crate) struct Verdict {
     pub(crate) changed: usize,
     /// Records that `gaps` says are missing, though the ring kept them long enough.
     pub(crate) false_gaps: u64,
+    /// Records that the ring gave up before the state file said they were acknowledged: the only ones
+    /// that gaps may name.
+    pub(crate) overwritten: u64,
     /// Places where records and gaps of a boot leave a hole below its cursor, or overlap.
     pub(crate) untiled: usize,
     pub(crate) deltas: usize,
@@ -58,6 +61,7 @@ impl Verdict {
     pub(crate) fn print(&self) {
         println!("lines written: {}", self.written);
         println!("lines stored: {}", self.stored);
+        println!("records overwritten before they were acknowledged: {}", self.overwritten);
         println!("lines overwritten, and in gaps: {}", self.in_gaps);
         println!("lost: {}", self.lost);
         println!("repeated: {}", self.repeated);
@@ -91,6 +95,7 @@ pub(crate) fn judge(db: &Path, marker: &str, written: &[String], seen: &Seen) ->
     verdict.stored = times.iter().filter(|times| **times > 0).count();
     verdict.disordered = lines.windows(2).filter(|two| two[1].number < two[0].number).count();
     let overwritten = union(&seen.overwritten);
+    verdict.overwritten = overwritten.iter().map(|(from, to)| to - from).sum();
     let gaps = ranges(&db, "SELECT boot_id, first_seq, next_seq FROM gaps ORDER BY first_seq");
     for (_, from, to) in &gaps {
         verdict.false_gaps += (to - from) - covered(&overwritten, *from, *to);
