@@ -12,8 +12,8 @@ use crate::kernel::{Origin, Record, SeqRange};
 /// Stored with every result, so that verdicts of different prompts can be told apart.
 pub(crate) const PROMPT_VERSION: u32 = 2;
 
-/// Record text that one question holds at most: about 12,000 tokens, which every model of today
-/// takes. A larger delta becomes several questions, whose verdicts are merged.
+/// What the records of one question take at most, as they are sent: about 12,000 tokens, which
+/// every model of today takes. A larger delta becomes several questions, whose verdicts are merged.
 const PROMPT_BYTES_MAX: usize = 48 * 1024;
 
 /// One question: `shown` says which of the records it holds.
@@ -72,39 +72,32 @@ impl Prompt {
     pub(crate) fn for_records(records: &[Record], missing: &[SeqRange]) -> Vec<Self> {
         let lost_before = lost_before(records, missing);
         let mut prompts = Vec::new();
-        let mut start = 0;
-        let mut bytes = 0;
+        let (mut start, mut listed) = (0, String::new());
         for (index, record) in records.iter().enumerate() {
-            bytes += record.text.len();
-            if bytes > PROMPT_BYTES_MAX && index > start {
-                prompts.push(Self::for_range(records, start..index, &lost_before));
+            let next = lost(lost_before[index]) + &element(index, record).to_string() + ",";
+            if listed.len() + next.len() > PROMPT_BYTES_MAX && index > start {
+                prompts.push(Self::of(start..index, &listed));
                 start = index;
-                bytes = record.text.len();
+                listed.clear();
             }
+            listed.push_str(&next);
         }
         if start < records.len() {
-            prompts.push(Self::for_range(records, start..records.len(), &lost_before));
+            listed.push_str(&lost(lost_before[records.len()]));
+            prompts.push(Self::of(start..records.len(), &listed));
         }
         prompts
     }
 
-    fn for_range(records: &[Record], shown: Range<usize>, lost_before: &[u64]) -> Self {
-        let mut listed = Vec::with_capacity(shown.len());
-        let list_lost = |listed: &mut Vec<_>, lost: u64| {
-            if lost > 0 {
-                listed.push(json!({ "lost": lost }));
-            }
-        };
-        for index in shown.clone() {
-            list_lost(&mut listed, lost_before[index]);
-            listed.push(element(index, &records[index]));
-        }
-        if shown.end == records.len() {
-            list_lost(&mut listed, lost_before[shown.end]);
-        }
-        let user = json!({ "records": listed }).to_string();
+    /// `listed` are the records' elements, each with its comma.
+    fn of(shown: Range<usize>, listed: &str) -> Self {
+        let user = format!("{{\"records\":[{}]}}", listed.trim_end_matches(','));
         Self { system: SYSTEM.to_owned(), user, shown }
     }
+}
+
+fn lost(count: u64) -> String {
+    if count == 0 { String::new() } else { format!("{{\"lost\":{count}}},") }
 }
 
 fn element(index: usize, record: &Record) -> Value {
@@ -172,10 +165,18 @@ mod tests {
         for prompt in &prompts {
             assert_eq!(prompt.shown.start, next);
             next = prompt.shown.end;
-            assert!(prompt.user.len() < 2 * PROMPT_BYTES_MAX);
+            assert!(prompt.user.len() < PROMPT_BYTES_MAX + 100, "{}", prompt.user.len());
             assert_eq!(prompt.system, prompts[0].system);
         }
         assert_eq!(next, 500);
+        // What stands around a text counts too: one of a few bytes takes sixty.
+        for text in ["", "x", "\"\\\""] {
+            let prompts = Prompt::for_records(&self::records(50_000, text), &[]);
+            let longest = prompts.iter().map(|prompt| prompt.user.len()).max().unwrap();
+            assert!(longest < PROMPT_BYTES_MAX + 100, "{longest} bytes of {text:?}");
+            let user: Value = serde_json::from_str(&prompts[1].user).unwrap();
+            assert_eq!(user["records"][0]["n"], prompts[1].shown.start + 1);
+        }
         let huge = self::records(2, &"x".repeat(8000));
         assert_eq!(Prompt::for_records(&huge, &[]).len(), 1);
     }
@@ -208,7 +209,7 @@ mod tests {
             assert_eq!(prompts.iter().map(shown).collect::<Vec<_>>(), [expected], "{missing:?}");
         }
         // Where a delta is split, the gap stands once.
-        let large = numbered(&[0, 1, 2, 3, 7, 8], &"x".repeat(PROMPT_BYTES_MAX / 4));
+        let large = numbered(&[0, 1, 2, 3, 7, 8], &"x".repeat(PROMPT_BYTES_MAX / 4 - 100));
         let prompts = Prompt::for_records(&large, &[range(4, 7), range(9, 10)]);
         let shown: Vec<_> = prompts.iter().map(shown).collect();
         assert_eq!(shown, [vec![1, 2, 3, 4], vec![-3, 5, 6, -1]]);

@@ -24,6 +24,7 @@ pub(super) struct Ingest {
     pub(super) bell: Arc<Bell>,
     pub(super) trouble: Limited,
     pub(super) conflicts: Limited,
+    pub(super) losses: Limited,
 }
 
 impl Ingest {
@@ -67,11 +68,11 @@ impl Ingest {
         match stored {
             Ok(stored) => {
                 log::debug!("{host}: {}, {} lines", stored.status.name(), stored.lines);
-                if stored.lost > 0 {
-                    log::warn!(
-                        "{host}: {} records were lost before they could be read",
-                        stored.lost
-                    );
+                if stored.lost > 0
+                    && let Some(unsaid) = self.losses.allow(clock::mono())
+                {
+                    let lost = stored.lost;
+                    log::warn!("{host}: {lost} records were lost; gaps says which{unsaid}");
                 }
                 for conflict in &stored.conflicts {
                     if let (Some(boot), Some(unsaid)) = (boot, self.conflicts.allow(clock::mono()))

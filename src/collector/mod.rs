@@ -9,6 +9,7 @@ mod server;
 mod watch;
 mod worker;
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +36,7 @@ struct Collector {
     secret: String,
     /// Where it really listens.
     address: SocketAddr,
+    _lock: File,
 }
 
 /// `tasseograph collector`.
@@ -88,8 +90,10 @@ impl Collector {
         let address = listener.local_addr().map_err(|error| failed(files::cause(&error)))?;
         let analyst = Analyst::new(&config.endpoints).map_err(|what| misconfigured("", what))?;
         files::make_folder_of(&config.db_path).map_err(failed)?;
+        let lock = lock(&config.db_path).map_err(failed)?;
         let store = Store::open(&config.db_path).map_err(|error| failed(error.to_string()))?;
-        let socket = socket_path(&config, environment).map_err(failed)?;
+        let socket =
+            socket_path(&config, environment).map_err(|what| misconfigured("runtime_dir", what))?;
         let collector = Self {
             store: Arc::new(store),
             notifier: Notifier::new(environment),
@@ -97,6 +101,7 @@ impl Collector {
             secret: hex(&random::bytes::<32>()),
             config,
             address,
+            _lock: lock,
         };
         let bell = Arc::new(worker::Bell::default());
         let key = server::Key::new(&collector.config.api_key);
@@ -117,6 +122,14 @@ impl Collector {
         collector.notifier.ready(&format!("listening on {address}"));
         Ok(collector)
     }
+}
+
+/// Two collectors on one database would take each other's deltas, and each other's socket.
+fn lock(db_path: &Path) -> Result<File, String> {
+    files::lock(&files::beside(db_path, "lock"))?.ok_or_else(|| {
+        let shown = files::quoted(db_path);
+        format!("another collector uses {shown}; stop it, or name another db_path")
+    })
 }
 
 /// A thread that lives as long as the process.

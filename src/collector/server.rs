@@ -96,6 +96,7 @@ pub(super) fn start(
         bell: Arc::clone(bell),
         trouble: Limited::default(),
         conflicts: Limited::default(),
+        losses: Limited::default(),
     };
     let handler = Arc::new(Handler { server, secret: secret.to_owned(), ingest: Arc::new(ingest) });
     for number in 1..=HANDLERS {

@@ -14,6 +14,7 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 /// One failed probe may be a busy moment; so many in a row are a dead server.
 const PROBE_FAILURES_MAX: u32 = 3;
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
+const PRUNE_LIMIT: Duration = Duration::from_secs(5);
 /// A WAL of this size is not only busy: somebody keeps it from being cut back.
 const WAL_BYTES_LARGE: u64 = 64 * MIB;
 const MIB: u64 = 1024 * 1024;
@@ -67,17 +68,25 @@ impl<'a> Watch<'a> {
     fn prune(&mut self, now: Mono) {
         let due = self.pruned_at.is_none_or(|last| last.plus(PRUNE_INTERVAL) <= now);
         let Some(retention) = self.collector.config.retention.filter(|_| due) else { return };
-        self.pruned_at = Some(now);
         let before = clock::wall().minus(retention);
-        loop {
+        let mut deleted = 0;
+        // What is left has its turn after the next probe: this thread pets the watchdog.
+        while clock::mono() < now.plus(PRUNE_LIMIT) {
             match self.collector.store.prune(before) {
-                Ok(0) => return,
-                Ok(count) => log::info!("deleted {count} deltas received before {before}"),
+                Ok(0) => {
+                    self.pruned_at = Some(now);
+                    break;
+                }
+                Ok(count) => deleted += count,
                 Err(error) => {
+                    self.pruned_at = Some(now);
                     log::error!("cannot delete old rows: {error}");
-                    return;
+                    break;
                 }
             }
+        }
+        if deleted > 0 {
+            log::info!("deleted {deleted} rows from before {before}");
         }
     }
 

@@ -16,7 +16,9 @@ pub(crate) use boot::BootId;
 pub(crate) use clock::BootClock;
 pub(crate) use cursor::{Cursor, Seq, SeqRange, State, Step};
 pub(crate) use delta::{Delta, Loss, LossReason};
-pub(crate) use record::{Head, Level, Origin, Record, RecordError, escape_controls};
+pub(crate) use record::{
+    Head, Level, Origin, Record, RecordError, escape_controls, is_unprintable,
+};
 pub(crate) use text::{Log, read_log};
 
 /// The longest record that any kernel gives: 8192 bytes on old ones, 2048 on recent ones. A buffer

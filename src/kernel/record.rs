@@ -209,7 +209,7 @@ pub(crate) fn escape_controls(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut bytes = [0; 4];
     for character in text.chars() {
-        if character.is_control() || is_invisible(character) {
+        if is_unprintable(character) {
             for byte in character.encode_utf8(&mut bytes).bytes() {
                 out.push_str(&format!("\\x{byte:02x}"));
             }
@@ -220,11 +220,16 @@ pub(crate) fn escape_controls(text: &str) -> String {
     out
 }
 
-fn is_invisible(character: char) -> bool {
-    matches!(
-        character,
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
-    )
+/// Whether it drives a terminal, or reorders or hides what a person reads.
+pub(crate) fn is_unprintable(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{2069}'
+                | '\u{feff}'
+        )
 }
 
 #[cfg(test)]
@@ -340,10 +345,7 @@ mod tests {
             parsed += 1;
             let details = record.details.iter().flat_map(|(key, value)| [key, value]);
             for text in details.chain([&record.text]) {
-                assert!(
-                    !text.chars().any(|c| c.is_control() || is_invisible(c)),
-                    "seed {SEED:#x}: {input:?}"
-                );
+                assert!(!text.chars().any(is_unprintable), "seed {SEED:#x}: {input:?}");
             }
         }
         assert!(parsed > 1000, "seed {SEED:#x} parsed only {parsed}");

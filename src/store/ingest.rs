@@ -6,7 +6,9 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Conflict, Store, StoreError, conflict};
-use crate::kernel::{BootId, Delta, Loss, LossReason, Seq, SeqRange, escape_controls};
+use crate::kernel::{
+    BootId, Delta, Loss, LossReason, Seq, SeqRange, escape_controls, is_unprintable,
+};
 use crate::sys::crash;
 use crate::time::Wall;
 use crate::wire::{Content, HostName, ReplyStatus};
@@ -89,7 +91,8 @@ impl Ready {
         let Arrival { host, kernel, agent, timestamp, received_at, mut content } = arrival;
         let rows = match &mut content {
             Content::Text(lines) => {
-                let escaped: Vec<_> = lines.iter().map(|line| escape_controls(line)).collect();
+                let told = lines.iter().filter(|line| !line.trim().is_empty());
+                let escaped: Vec<_> = told.map(|line| escape_controls(line)).collect();
                 *lines = Vec::new();
                 Rows::of_text(&escaped)
             }
@@ -208,7 +211,16 @@ fn store_records(
 
 fn json_array(lines: &[impl AsRef<str>]) -> String {
     let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
-    serde_json::to_string(&lines).expect("strings always make JSON")
+    let json = serde_json::to_string(&lines).expect("strings always make JSON");
+    if !json.contains(is_unprintable) {
+        return json;
+    }
+    // serde_json escapes what JSON must; a terminal has more to fear, all of it within `\uXXXX`.
+    let shown = |character: char| match is_unprintable(character) {
+        true => format!("\\u{:04x}", u32::from(character)),
+        false => character.to_string(),
+    };
+    json.chars().map(shown).collect()
 }
 
 fn read_cursor(
@@ -254,10 +266,12 @@ fn move_cursor(
         ])?;
     connection
         .prepare_cached(
-            "UPDATE hosts SET boot_id = ?2, cursor = ?3, records_lost = records_lost + ?4
+            // An integer that overflows becomes a REAL, which the column refuses.
+            "UPDATE hosts SET boot_id = ?2, cursor = ?3, records_lost =
+                 CASE WHEN records_lost > ?5 - ?4 THEN ?5 ELSE records_lost + ?4 END
              WHERE hostname = ?1",
         )?
-        .execute(params![post.host.as_str(), boot.as_str(), next.0, lost])?;
+        .execute(params![post.host.as_str(), boot.as_str(), next.0, lost, Seq::MAX.0])?;
     Ok(())
 }
 

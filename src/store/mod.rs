@@ -122,7 +122,7 @@ impl Store {
     }
 
     /// Deletes what was received before `before`, a bounded number of rows at a time; says how many
-    /// deltas went. Work that is still to be done stays, however old.
+    /// went. Work that is still to be done stays, however old.
     pub(crate) fn prune(&self, before: Wall) -> Result<usize, StoreError> {
         let before = before.to_string();
         self.write(move |connection| {
@@ -131,9 +131,13 @@ impl Store {
                      WHERE received_at < ?1 AND state IN ('done', 'failed') ORDER BY id LIMIT ?2)",
                 (&before, PRUNE_ROWS_MAX),
             )?;
-            connection.execute("DELETE FROM gaps WHERE noticed_at < ?1", [&before])?;
+            let gaps = connection.execute(
+                "DELETE FROM gaps WHERE id IN (SELECT id FROM gaps
+                     WHERE noticed_at < ?1 ORDER BY noticed_at LIMIT ?2)",
+                (&before, PRUNE_ROWS_MAX),
+            )?;
             connection.execute("DELETE FROM conflicts WHERE last_seen < ?1", [&before])?;
-            Ok(pruned)
+            Ok(pruned + gaps)
         })
     }
 

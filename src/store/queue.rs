@@ -47,7 +47,8 @@ pub(crate) struct Outcome {
 }
 
 impl Store {
-    /// The oldest delta that is due. One at a time of each host, so that order holds.
+    /// The oldest delta that is due. One at a time of each host; one that was
+    /// postponed comes after those that came meanwhile.
     pub(crate) fn claim(&self, now: Wall) -> Result<Option<Work>, StoreError> {
         let claimed = self.write(move |connection| claim(connection, now))?;
         // Parsed here, in the worker's own time.

@@ -1,16 +1,15 @@
 //! The database in trouble: damaged, full, held by somebody, its WAL growing.
 
 use std::fs::OpenOptions;
-use std::io::Write;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit};
 
 use super::support::client::{Answer, post, request};
-use super::support::{Collector, Folder, run, skip, text, wait_until};
+use super::support::disk::Disk;
+use super::support::{Collector, Folder, run, text, wait_until};
 
 const PAGE: u64 = 4096;
 
@@ -141,9 +140,8 @@ fn a_lock_holds_nobody_for_long() {
 
 #[test]
 fn a_full_disk_loses_nothing_that_was_acknowledged() {
-    let Some(disk) = Tmpfs::mount("32m") else { return };
-    let mut collector = watched(Folder::at(disk.0.clone()));
-    let filler = collector.folder.path("filler");
+    let Some(disk) = Disk::of_kib(32 * 1024) else { return };
+    let mut collector = watched(Folder::at(disk.path("")));
     let mut next = 0;
     let mut until_refused = |collector: &Collector| loop {
         let answer = post(collector.port, &records("web-1", next, 1000));
@@ -155,14 +153,14 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
         next += 1000;
     };
     for round in 0..3 {
-        fill(&filler);
+        disk.fill();
         // Small writes may find room where a large one has failed: then it is asked again.
         wait_until("a /health that says so", || {
             until_refused(&collector);
             health(collector.port) == 503
         });
         assert!(collector.process.is_alive(), "round {round}");
-        std::fs::remove_file(&filler).unwrap();
+        disk.free();
         // By itself, with nobody posting.
         wait_until("a /health that is well again", || health(collector.port) == 200);
         assert_eq!(post(collector.port, &records("web-2", round, 1)).status, 200);
@@ -188,10 +186,17 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
     assert!(error.contains(": read-only file system"), "{error}");
 }
 
-/// To the disk's last page.
-fn fill(filler: &Path) {
-    let mut file = std::fs::File::create(filler).unwrap();
-    while file.write_all(&[0; PAGE as usize]).is_ok() {}
+#[test]
+fn two_collectors_never_share_a_database() {
+    let mut collector = Collector::with(BUILTIN);
+    let config = collector.folder.path("collector.yaml");
+    let second = run(&["collector", "-c", config.to_str().unwrap()]);
+    assert_eq!(second.status.code(), Some(1));
+    let error = text(&second.stderr);
+    assert!(error.contains("another collector uses ") && error.contains("db_path"), "{error}");
+    assert_eq!(post(collector.port, &records("web-1", 0, 10)).status, 200);
+    collector.wait_analysed();
+    collector.restart();
 }
 
 /// A disk that refuses to write past a place, for the process alone: EFBIG, which SQLite takes for
@@ -237,36 +242,6 @@ fn health(port: u16) -> u16 {
 fn turned_away(answer: &Answer) {
     assert_eq!(answer.status, 503, "{}", answer.body);
     assert!(answer.head.contains("Retry-After: "), "{}", answer.head);
-}
-
-/// A small disk of its own; needs root.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn mount(size: &str) -> Option<Self> {
-        let folder = Folder::new().keep();
-        let size = format!("size={size}");
-        let mut mount = Command::new("mount");
-        let output = mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&folder).output();
-        if output.is_ok_and(|output| output.status.success()) {
-            return Some(Self(folder));
-        }
-        skip("a disk of its own cannot be mounted: that needs root");
-        drop(std::fs::remove_dir(&folder));
-        None
-    }
-
-    fn remount_read_only(&self) {
-        let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).status();
-        assert!(remounted.unwrap().success());
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(&self.0).status());
-        drop(std::fs::remove_dir(&self.0));
-    }
 }
 
 /// A post of `count` records of about 800 bytes.

@@ -251,3 +251,58 @@ fn old_rows_are_deleted_after_their_retention_and_work_is_not() {
     assert_eq!(collector.one("SELECT COUNT(*) FROM results"), "1");
     assert_eq!(collector.one("SELECT first_seq FROM deltas"), "3");
 }
+
+#[test]
+fn no_column_holds_what_drives_a_terminal() {
+    let collector = Collector::start();
+    let hostile = "\u{1b}[31m \u{9b}31m \u{7f} \u{202e} \u{200b} \u{2028}";
+    let line = format!("3,1,1,-;EDAC MC0: 1 UE on {hostile}");
+    let verbatim = serde_json::json!({"hostname": "web-1", "boot_id": BOOT, "first_seq": 1,
+        "next_seq": 2, "lines": [line], "kernel": hostile, "agent": hostile});
+    assert_eq!(post(collector.port, &verbatim.to_string()).status, 200);
+    let text =
+        serde_json::json!({"hostname": "old", "lines": [format!("EDAC MC0: 1 UE {hostile}")]});
+    assert_eq!(post(collector.port, &text.to_string()).status, 200);
+    collector.wait_analysed();
+    assert_eq!(collector.records("web-1"), [line], "decoded, it is verbatim");
+    let db = collector.db();
+    for table in ["hosts", "cursors", "deltas", "gaps", "results", "findings"] {
+        let mut statement = db.prepare(&format!("SELECT * FROM {table}")).unwrap();
+        let names: Vec<_> = statement.column_names().map(String::from).collect();
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            for (index, name) in names.iter().enumerate() {
+                let Ok(text) = row.get_ref(index).unwrap().as_str() else { continue };
+                let lines = if name == "raw_dmesg" { text.trim_end_matches('\n') } else { text };
+                let bad =
+                    lines.chars().find(|c| c.is_control() || hostile.contains(*c) && !c.is_ascii());
+                assert_eq!(bad, None, "{table}.{name}: {text:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn blank_lines_are_nothing_to_analyse() {
+    let collector = Collector::start();
+    let blank = r#"{"hostname":"old","lines":["","  ","\t"]}"#;
+    let answer = post(collector.port, blank);
+    assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"status":"skipped"}"#));
+    let some = r#"{"hostname":"old","lines":["","[ 1.5] text",""]}"#;
+    assert_eq!(post(collector.port, some).body, r#"{"status":"stored"}"#);
+    assert_eq!(collector.rows("SELECT lines FROM deltas"), ["1"]);
+}
+
+#[test]
+fn a_sum_of_losses_that_no_integer_holds_stops_no_host() {
+    let collector = Collector::start();
+    for boot in ["1", "2", "3"] {
+        let boot = BOOT.replace('4', boot);
+        let body = format!(
+            r#"{{"hostname":"web-1","boot_id":"{boot}","first_seq":0,
+                "next_seq":9223372036854775807,"lines":[]}}"#
+        );
+        assert_eq!(post(collector.port, &body).status, 200, "{boot}");
+    }
+    assert_eq!(collector.one("SELECT records_lost FROM hosts"), i64::MAX.to_string());
+}

@@ -23,8 +23,8 @@ pub(crate) struct Verdict {
     pub(crate) changed: usize,
     /// Records that `gaps` says are missing, though the ring kept them long enough.
     pub(crate) false_gaps: u64,
-    /// Records that the ring gave up before the state file said they were acknowledged: the only ones
-    /// that gaps may name.
+    /// Records that the ring gave up before the state file said they were acknowledged: the only
+    /// ones that gaps may name.
     pub(crate) overwritten: u64,
     /// Places where records and gaps of a boot leave a hole below its cursor, or overlap.
     pub(crate) untiled: usize,

@@ -42,6 +42,12 @@ impl Disk {
         }
     }
 
+    pub(crate) fn remount_read_only(&self) {
+        let remounted =
+            Command::new("mount").args(["-o", "remount,ro"]).arg(&self.mounted).status();
+        assert!(remounted.unwrap().success());
+    }
+
     pub(crate) fn free(&self) {
         fs::remove_file(self.path("ballast")).unwrap();
     }

@@ -36,11 +36,6 @@ impl Folder {
         Self(path)
     }
 
-    /// The folder, which stays.
-    pub(crate) fn keep(mut self) -> PathBuf {
-        std::mem::take(&mut self.0)
-    }
-
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
