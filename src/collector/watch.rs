@@ -13,7 +13,7 @@ use crate::time::Mono;
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 /// One failed probe may be a busy moment; so many in a row are a dead server.
 const PROBE_FAILURES_MAX: u32 = 3;
-const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
+const TIDY_INTERVAL: Duration = Duration::from_secs(60);
 const PRUNE_LIMIT: Duration = Duration::from_secs(5);
 /// A WAL of this size is not only busy: somebody keeps it from being cut back.
 const WAL_BYTES_LARGE: u64 = 64 * MIB;
@@ -22,14 +22,14 @@ const MIB: u64 = 1024 * 1024;
 pub(super) struct Watch<'a> {
     collector: &'a Collector,
     failures: u32,
-    pruned_at: Option<Mono>,
+    tidied_at: Option<Mono>,
     wal_is_large: bool,
     status: String,
 }
 
 impl<'a> Watch<'a> {
     pub(super) fn new(collector: &'a Collector) -> Self {
-        Self { collector, failures: 0, pruned_at: None, wal_is_large: false, status: String::new() }
+        Self { collector, failures: 0, tidied_at: None, wal_is_large: false, status: String::new() }
     }
 
     /// Ends only when the server no longer answers: systemd starts a new process.
@@ -41,7 +41,7 @@ impl<'a> Watch<'a> {
                 return exit;
             }
             self.collector.store.retry(clock::mono());
-            self.prune(clock::mono());
+            self.tidy(clock::mono());
             self.tend_wal(clock::mono());
             self.tell(clock::mono());
             clock::sleep(pause);
@@ -65,29 +65,43 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    fn prune(&mut self, now: Mono) {
-        let due = self.pruned_at.is_none_or(|last| last.plus(PRUNE_INTERVAL) <= now);
-        let Some(retention) = self.collector.config.retention.filter(|_| due) else { return };
+    /// Once a minute: what a clock that was set back has put off, and what is too old.
+    fn tidy(&mut self, now: Mono) {
+        if self.tidied_at.is_some_and(|last| last.plus(TIDY_INTERVAL) > now) {
+            return;
+        }
+        match self.collector.store.bring_forward(clock::wall()) {
+            Ok(0) => {}
+            Ok(count) => log::info!("the clock was set back: {count} deltas are due again"),
+            Err(error) => log::debug!("cannot look for deltas put off: {error}"),
+        }
+        if self.prune(now) {
+            self.tidied_at = Some(now);
+        }
+    }
+
+    /// `false`: there is more to do.
+    fn prune(&self, now: Mono) -> bool {
+        let Some(retention) = self.collector.config.retention else { return true };
         let before = clock::wall().minus(retention);
-        let mut deleted = 0;
+        let (mut deleted, mut done) = (0, false);
         // What is left has its turn after the next probe: this thread pets the watchdog.
-        while clock::mono() < now.plus(PRUNE_LIMIT) {
+        while !done && clock::mono() < now.plus(PRUNE_LIMIT) {
             match self.collector.store.prune(before) {
-                Ok(0) => {
-                    self.pruned_at = Some(now);
-                    break;
+                Ok(count) => {
+                    deleted += count;
+                    done = count == 0;
                 }
-                Ok(count) => deleted += count,
                 Err(error) => {
-                    self.pruned_at = Some(now);
                     log::error!("cannot delete old rows: {error}");
-                    break;
+                    done = true;
                 }
             }
         }
         if deleted > 0 {
             log::info!("deleted {deleted} rows from before {before}");
         }
+        done
     }
 
     fn tend_wal(&mut self, now: Mono) {

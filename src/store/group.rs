@@ -246,7 +246,10 @@ impl Store {
     /// A group that changed nothing, such as a claim without work, proves nothing of the disk.
     fn note(&self, written: &Result<Written, StoreError>) {
         let error = match written {
-            Ok(Written { changed: true, .. }) => return self.queue.written(),
+            Ok(Written { changed: true, results }) => {
+                log::debug!("{} writes in one commit", results.len());
+                return self.queue.written();
+            }
             Ok(Written { results, .. }) => results.iter().find_map(|result| result.as_ref().err()),
             Err(error) => Some(error),
         };

@@ -6,11 +6,16 @@
 //!     └──── postpone ────┘   (also when a process starts and finds rows that an earlier one left)
 //! ```
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Store, StoreError};
 use crate::kernel::{Record, Seq, SeqRange, read_log};
 use crate::time::Wall;
+
+/// Longer than any worker postpones a delta.
+const AHEAD_MAX: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DeltaId(i64);
@@ -53,6 +58,17 @@ impl Store {
         let claimed = self.write(move |connection| claim(connection, now))?;
         // Parsed here, in the worker's own time.
         Ok(claimed.map(Claimed::parse))
+    }
+
+    /// Makes due what lies further ahead than any delta is postponed: the clock was set back since.
+    pub(crate) fn bring_forward(&self, now: Wall) -> Result<usize, StoreError> {
+        self.write(move |connection| {
+            Ok(connection.execute(
+                "UPDATE deltas SET next_attempt_at = ?1
+                 WHERE state = 'pending' AND next_attempt_at > ?2",
+                [now.to_string(), now.plus(AHEAD_MAX).to_string()],
+            )?)
+        })
     }
 
     /// The result, and the delta done with, in one transaction.

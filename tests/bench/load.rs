@@ -21,12 +21,18 @@ const FLEET_CONNECTIONS: u64 = 128;
 pub(crate) fn commits() {
     let mut grouped = Vec::new();
     for clients in [1, 8, 64] {
-        let collector = Collector::start();
+        // The committer alone says how many writes shared a commit: posts, claims and results.
+        let log = [("TASSEOGRAPH_LOG", "tasseograph=info,tasseograph::store::group=debug")];
+        let endpoints = "llm_endpoints: [{url: \"builtin:\"}]\n";
+        let collector = Collector::with_environment(endpoints, &log);
         let (posts, took) = hammer(collector.port, clients);
         let rate = posts as f64 / took.as_secs_f64();
         println!("commits, {clients} clients: {rate:.0} deltas/s ({posts} deltas)");
         let stored: u64 = collector.one("SELECT COUNT(*) FROM deltas").parse().unwrap();
         assert_eq!(stored, posts, "a 200 means that it is on disk");
+        let analysed: u64 = collector.one("SELECT COUNT(*) FROM results").parse().unwrap();
+        println!("commits, {clients} clients: {analysed} deltas analysed meanwhile");
+        println!("commits, {clients} clients: {:.1} writes a commit", mean_group(&collector));
         grouped.push((clients, rate));
         if clients == 64 {
             let single = single_commits(&collector);
@@ -38,6 +44,14 @@ pub(crate) fn commits() {
             }
         }
     }
+}
+
+fn mean_group(collector: &Collector) -> f64 {
+    let log = collector.process.log();
+    let groups = log.lines().filter_map(|line| line.strip_suffix(" writes in one commit"));
+    let sizes: Vec<f64> =
+        groups.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+    sizes.iter().sum::<f64>() / sizes.len() as f64
 }
 
 fn hammer(port: u16, clients: u64) -> (u64, Duration) {

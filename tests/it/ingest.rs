@@ -224,6 +224,19 @@ fn what_was_acknowledged_survives_sigkill() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_puts_no_analysis_off() {
+    let mut collector = Collector::start();
+    post(collector.port, &records(0..3, ""));
+    collector.wait_analysed();
+    collector.process.kill();
+    let ahead = "UPDATE deltas SET state = 'pending', next_attempt_at = '2199-01-01T00:00:00Z'";
+    collector.db().execute(ahead, []).unwrap();
+    collector.start_again();
+    collector.wait_analysed();
+    collector.process.wait_for_line("the clock was set back: 1 deltas are due again");
+}
+
+#[test]
 fn the_database_is_this_users_alone() {
     use std::os::unix::fs::PermissionsExt;
     let collector = Collector::start();
