@@ -21,6 +21,8 @@ pub(crate) struct Verdict {
     pub(crate) disordered: usize,
     /// Lines with another text or another number than the kernel gave them.
     pub(crate) changed: usize,
+    /// Records, of any writer, that `gaps` says are missing.
+    pub(crate) missing: u64,
     /// Records that `gaps` says are missing, though the ring kept them long enough.
     pub(crate) false_gaps: u64,
     /// Records that the ring gave up before the state file said they were acknowledged: the only
@@ -67,6 +69,7 @@ impl Verdict {
         println!("repeated: {}", self.repeated);
         println!("out of order: {}", self.disordered);
         println!("changed: {}", self.changed);
+        println!("records in gaps: {}", self.missing);
         println!("records in gaps that nothing overwrote: {}", self.false_gaps);
         println!("holes and overlaps below the cursors: {}", self.untiled);
         println!("deltas: {}", self.deltas);
@@ -97,11 +100,14 @@ pub(crate) fn judge(db: &Path, marker: &str, written: &[String], seen: &Seen) ->
     let overwritten = union(&seen.overwritten);
     verdict.overwritten = overwritten.iter().map(|(from, to)| to - from).sum();
     let gaps = ranges(&db, "SELECT boot_id, first_seq, next_seq FROM gaps ORDER BY first_seq");
-    for (_, from, to) in &gaps {
-        verdict.false_gaps += (to - from) - covered(&overwritten, *from, *to);
-    }
+    let overruns =
+        ranges(&db, "SELECT boot_id, first_seq, next_seq FROM gaps WHERE reason = 'overrun'");
+    verdict.missing = gaps.iter().map(|(_, from, to)| to - from).sum();
+    // What was in the spool already has no such excuse.
+    let excused = overruns.iter().map(|(_, from, to)| covered(&overwritten, *from, *to));
+    verdict.false_gaps = verdict.missing - excused.sum::<u64>();
     for (number, times) in times.iter().enumerate() {
-        let said = |seq: u64| gaps.iter().any(|(_, from, to)| (*from..*to).contains(&seq));
+        let said = |seq: u64| overruns.iter().any(|(_, from, to)| (*from..*to).contains(&seq));
         let gone = |seq| said(seq) && covered(&overwritten, seq, seq + 1) == 1;
         match (times, seen.seqs[number]) {
             (0, Some(seq)) if gone(seq) => verdict.in_gaps += 1,
