@@ -4,10 +4,10 @@
 
 use std::fs;
 
-use super::support::scripted::{Act, Scripted, closed_port};
+use super::support::scripted::{Act, Scripted};
 use super::support::{
     Collector, Folder, Process, agent_config, agent_once, certificates, kernel_records, lines,
-    must_succeed, tasseograph, text, wait_until,
+    must_succeed, own_port, tasseograph, text, wait_until,
 };
 
 /// A folder with a log of records `[0, count)` and the agent's configuration for it.
@@ -149,7 +149,7 @@ fn refusals_are_said_in_words() {
     assert!(error.contains("answered 401: the key is not the collector's"), "{error}");
     assert!(!error.contains("wrong\n") && !error.contains("Bearer"), "{error}");
 
-    let dead = format!("https://127.0.0.1:{}", closed_port());
+    let dead = format!("https://127.0.0.1:{}", own_port());
     let (_folder, config) = folder_with(3, &dead, "");
     let error = text(&agent_once(&config).stderr);
     assert!(

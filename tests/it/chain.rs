@@ -1,8 +1,8 @@
 //! The endpoint chain, over scripted endpoints: order, fallback, what is kept when all fail.
 
 use super::support::client::post;
-use super::support::scripted::{Act, Scripted, closed_port, completion};
-use super::support::{Collector, KEY, certificates, wait_until};
+use super::support::scripted::{Act, Scripted, completion};
+use super::support::{Collector, KEY, certificates, own_port, wait_until};
 
 const EDAC: &str = "EDAC MC0: 1 CE on DIMM_A1 (channel:0 slot:1)";
 const OK: &str = r#"{"status":"ok","issues":[]}"#;
@@ -160,7 +160,7 @@ fn every_failure_goes_to_the_next_endpoint() {
 
 #[test]
 fn a_dead_endpoint_and_a_silent_one_are_passed_over() {
-    let dead = format!("  - {{url: \"http://127.0.0.1:{}/v1\", model: m}}\n", closed_port());
+    let dead = format!("  - {{url: \"http://127.0.0.1:{}/v1\", model: m}}\n", own_port());
     let silent = Scripted::start(|_, _| Act::Hang);
     let third = model(OK);
     let collector =
@@ -288,7 +288,7 @@ fn what_a_model_invents_is_marked_and_what_it_garbles_is_mended() {
 
 #[test]
 fn builtin_needs_no_network_and_no_key_and_ends_a_chain() {
-    let dead = format!("  - {{url: \"http://127.0.0.1:{}/v1\", model: m}}\n", closed_port());
+    let dead = format!("  - {{url: \"http://127.0.0.1:{}/v1\", model: m}}\n", own_port());
     let collector = Collector::with(&chain(&[dead, "  - {url: \"builtin:\"}\n".into()]));
     post_edac(&collector, 0);
     collector.wait_analysed();

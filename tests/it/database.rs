@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit};
 
 use super::support::client::{Answer, post, request};
 use super::support::disk::Disk;
-use super::support::{Collector, Folder, run, text, wait_until};
+use super::support::{Collector, Folder, own_port, run, text, wait_until};
 
 const PAGE: u64 = 4096;
 
@@ -189,7 +189,9 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
 #[test]
 fn two_collectors_never_share_a_database() {
     let mut collector = Collector::with(BUILTIN);
-    let config = collector.folder.path("collector.yaml");
+    let given = std::fs::read_to_string(collector.folder.path("collector.yaml")).unwrap();
+    let (own, other) = (collector.port.to_string(), own_port().to_string());
+    let config = collector.folder.write("second.yaml", &given.replace(&own, &other));
     let second = run(&["collector", "-c", config.to_str().unwrap()]);
     assert_eq!(second.status.code(), Some(1));
     let error = text(&second.stderr);

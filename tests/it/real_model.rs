@@ -27,7 +27,7 @@ fn real_records_through_a_real_model_become_valid_rows() {
     if !script.exists() {
         return skip("../shared/llm/serve-llm.sh is not beside the project");
     }
-    let port = super::support::scripted::closed_port();
+    let port = super::support::own_port();
     let folder = root.join("target/real-model");
     let output = Command::new("bash")
         .arg(&script)

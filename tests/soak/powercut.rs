@@ -19,9 +19,9 @@ use rusqlite::Connection;
 
 use crate::daemon::Setup;
 use crate::random::Random;
-use crate::run::{collector_config, free_port};
+use crate::run::collector_config;
 use crate::support::client::connect;
-use crate::support::{Folder, KEY, agent_config, agent_once, text, wait_until};
+use crate::support::{Folder, KEY, agent_config, agent_once, own_port, text, wait_until};
 use crate::verdict::{records, repeated};
 
 /// What a series of cuts found.
@@ -110,7 +110,7 @@ pub(crate) fn collector(cuts: u32, wrong: Option<&'static str>, random: &mut Ran
     for _ in 0..cuts {
         let folder = Folder::new();
         let disk = Disk::make(&folder, "disk").unwrap();
-        let port = free_port();
+        let port = own_port();
         let mut setup = collector_config(&folder, &disk.at.join("t.db"), port);
         setup.variables = wrong_rule(wrong);
         let mut daemon = setup.start(&[]);
@@ -231,7 +231,7 @@ fn lost_of(db: &Path, acks: &[u64]) -> (u64, u64) {
 /// ring is. In every other cut the collector cannot be reached before it.
 pub(crate) fn agent(cuts: u32, wrong: Option<&'static str>, random: &mut Random) -> Cuts {
     let home = Folder::new();
-    let port = free_port();
+    let port = own_port();
     let live = collector_config(&home, &home.path("t.db"), port);
     let mut collector = live.start(&[]);
     wait_until("the collector listens", || {
@@ -240,7 +240,7 @@ pub(crate) fn agent(cuts: u32, wrong: Option<&'static str>, random: &mut Random)
     let (mut found, mut due_in_all, mut lines_in_all) = (Cuts { good: 0, lost: 0 }, 0, 0);
     for cut in 0..cuts {
         let reachable = cut % 2 == 1;
-        let due = agent_cut(cut, if reachable { port } else { free_port() }, port, wrong, random);
+        let due = agent_cut(cut, if reachable { port } else { own_port() }, port, wrong, random);
         let db = Connection::open(home.path("t.db")).unwrap();
         let prefix = format!("cut {cut} line ");
         let stored = records(&db);

@@ -1,6 +1,5 @@
 //! One run: both daemons, the writer, the monitor and the kills; then all is drained and judged.
 
-use std::net::TcpListener;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use crate::daemon::Setup;
 use crate::kills::Kills;
 use crate::monitor::watch;
 use crate::random::Random;
-use crate::support::{Folder, agent_config, agent_once, certificates, wait_until};
+use crate::support::{Folder, agent_config, agent_once, certificates, own_port, wait_until};
 use crate::verdict::{Verdict, judge};
 use crate::writer::{Log, Progress, write};
 
@@ -32,10 +31,6 @@ pub(crate) struct Pair {
     pub(crate) collector: Setup,
 }
 
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 pub(crate) fn collector_config(folder: &Folder, db: &std::path::Path, port: u16) -> Setup {
     let made = certificates();
     let config = format!(
@@ -54,7 +49,7 @@ impl Pair {
     fn new(log: impl FnOnce(&Folder) -> Log, wrong: Option<&'static str>) -> (Self, Log) {
         let folder = Folder::new();
         let log = log(&folder);
-        let port = free_port();
+        let port = own_port();
         let mut collector = collector_config(&folder, &folder.path("t.db"), port);
         let more = format!(
             "hostname: soak\npoll_interval: 100ms\ndrain_interval: 50ms\nkmsg_path: {}\n",

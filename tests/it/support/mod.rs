@@ -154,6 +154,19 @@ pub(crate) fn certificates() -> &'static Certificates {
     })
 }
 
+/// A port that stays ours while nobody listens on it: below those that the system gives to others
+/// (`ip_local_port_range` begins at 32768), so that no other test's server answers there.
+pub(crate) fn own_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = std::process::id() * 127 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 15_000 + (number % 17_000) as u16;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// A process whose stderr is kept.
 pub(crate) struct Process {
     child: Child,
@@ -271,7 +284,8 @@ impl Collector {
     ) -> Self {
         let made = certificates();
         let config = format!(
-            "listen_addr: \"127.0.0.1:0\"\ndb_path: {}\ntls_cert: {}\ntls_key: {}\n{more}",
+            "listen_addr: \"127.0.0.1:{}\"\ndb_path: {}\ntls_cert: {}\ntls_key: {}\n{more}",
+            own_port(),
             folder.path("t.db").display(),
             made.cert.display(),
             made.key.display()
@@ -310,8 +324,7 @@ impl Collector {
     }
 
     pub(crate) fn start_again(&mut self) {
-        let config = self.config.replace("127.0.0.1:0", &format!("127.0.0.1:{}", self.port));
-        let (process, _) = Self::launch(&self.folder, &config, &[], &[]);
+        let (process, _) = Self::launch(&self.folder, &self.config, &[], &[]);
         self.process = process;
     }
 

@@ -141,12 +141,6 @@ pub(crate) fn completion(content: &str) -> String {
     .to_string()
 }
 
-/// A listener that nobody answers on: the port is closed again.
-pub(crate) fn closed_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 /// Connects and says nothing.
 pub(crate) fn silent(port: u16) -> TcpStream {
     TcpStream::connect(("127.0.0.1", port)).unwrap()
