@@ -1,8 +1,10 @@
 //! `POST /ingest` as the contract has it: both wire forms, every status, what lands in the
 //! database.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::support::client::{post, request};
-use super::support::{Collector, KEY, now_rfc3339};
+use super::support::{Collector, KEY, now_rfc3339, wait_until};
 
 const BOOT: &str = "422187ae-7ed4-4935-b73e-ea4262667985";
 
@@ -318,4 +320,50 @@ fn a_sum_of_losses_that_no_integer_holds_stops_no_host() {
         assert_eq!(post(collector.port, &body).status, 200, "{boot}");
     }
     assert_eq!(collector.one("SELECT records_lost FROM hosts"), i64::MAX.to_string());
+}
+
+/// Groups hold the posts of several hosts when the collector is killed.
+#[test]
+fn what_was_acknowledged_in_groups_survives_sigkill_too() {
+    let mut collector = Collector::start();
+    let (port, over) = (collector.port, AtomicBool::new(false));
+    let mut acknowledged = Vec::new();
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..8)
+            .map(|client| {
+                let over = &over;
+                scope.spawn(move || {
+                    let mut next = 0;
+                    while !over.load(Ordering::Relaxed) {
+                        let host = format!("host-{client}");
+                        let body = records(next..next + 3, "").replace("web-1", &host);
+                        // A collector that is being killed answers nothing, or half of it.
+                        let answer = std::panic::catch_unwind(|| post(port, &body));
+                        if answer.is_ok_and(|answer| answer.status == 200) {
+                            next += 3;
+                        }
+                    }
+                    next
+                })
+            })
+            .collect();
+        let stored = "SELECT COUNT(*) / 40 FROM deltas";
+        for _ in 0..8 {
+            let before: u32 = collector.one(stored).parse().unwrap();
+            wait_until("more deltas", || collector.one(stored).parse::<u32>().unwrap() > before);
+            collector.restart();
+        }
+        over.store(true, Ordering::Relaxed);
+        acknowledged = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    });
+    for (client, acknowledged) in acknowledged.into_iter().enumerate() {
+        let stored = collector.records(&format!("host-{client}"));
+        let expected: Vec<_> = (0..stored.len() as u64)
+            .map(|seq| format!("3,{seq},{},-;line {seq}", seq * 1000))
+            .collect();
+        assert_eq!(stored, expected, "in order, each once");
+        assert!(stored.len() as u64 >= acknowledged, "{} of {acknowledged}", stored.len());
+    }
+    assert_eq!(collector.one("PRAGMA integrity_check"), "ok");
+    assert_eq!(collector.one("SELECT COUNT(*) FROM gaps"), "0");
 }
