@@ -107,7 +107,13 @@ pub(super) fn start(
             chain: Arc::clone(&chain),
             random: Random::from_seed(random::seed()),
         };
-        spawn(&format!("worker-{number}"), move || worker.work())?;
+        spawn(&format!("worker-{number}"), move || {
+            // What panics outside of an analysis leaves its delta claimed until the next start.
+            while catch_unwind(AssertUnwindSafe(|| worker.work())).is_err() {
+                log::error!("a worker panicked and begins anew");
+                clock::sleep(LOOK_INTERVAL);
+            }
+        })?;
     }
     Ok(())
 }
@@ -115,9 +121,14 @@ pub(super) fn start(
 impl Worker {
     fn work(&mut self) {
         let mut seen = 0;
+        let mut next = None;
         loop {
-            match self.store.claim(clock::wall()) {
-                Ok(Some(work)) => self.analyse(&work),
+            let work = match next.take() {
+                Some(work) => Ok(Some(work)),
+                None => self.store.claim(clock::wall()),
+            };
+            match work {
+                Ok(Some(work)) => next = self.analyse(&work),
                 Ok(None) => seen = self.bell.wait(seen),
                 Err(error) => {
                     self.chain.store_failed(&error);
@@ -127,7 +138,8 @@ impl Worker {
         }
     }
 
-    fn analyse(&mut self, work: &Work) {
+    /// Gives the next delta, claimed with the result of this one.
+    fn analyse(&mut self, work: &Work) -> Option<Work> {
         let begun = clock::mono();
         let analyst = Arc::clone(&self.analyst);
         let judged =
@@ -141,7 +153,7 @@ impl Worker {
                 self.chain.answered(&analysis);
                 let outcome = analysed(&analysis, latency_ms(begun));
                 log::debug!("delta {} of {}: {}", work.id, work.hostname, outcome.status);
-                self.write(|store| store.finish(work.id, &outcome, clock::wall()));
+                self.write(|store| store.finish(work.id, &outcome, clock::wall()))
             }
             Err(Unavailable(reasons)) => {
                 self.chain.failed(&reasons);
@@ -149,19 +161,24 @@ impl Worker {
                 let wait =
                     full_jitter(work.attempts, POSTPONE_BASE, POSTPONE_CAP, &mut self.random);
                 let now = clock::wall();
-                self.write(|store| store.postpone(work.id, &outcome, now, now.plus(wait)));
+                self.write(|store| store.postpone(work.id, &outcome, now, now.plus(wait)))
             }
         }
     }
 
     /// Given up for a fault of ours alone: then the delta stays claimed until the next start.
-    fn write(&self, write: impl Fn(&Store) -> Result<(), StoreError>) {
-        while let Err(error) = write(&self.store) {
-            self.chain.store_failed(&error);
-            if matches!(error, StoreError::Fault(_)) {
-                return;
+    fn write(&self, write: impl Fn(&Store) -> Result<Option<Work>, StoreError>) -> Option<Work> {
+        loop {
+            match write(&self.store) {
+                Ok(next) => return next,
+                Err(error) => {
+                    self.chain.store_failed(&error);
+                    if matches!(error, StoreError::Fault(_)) {
+                        return None;
+                    }
+                    clock::sleep(LOOK_INTERVAL);
+                }
             }
-            clock::sleep(LOOK_INTERVAL);
         }
     }
 }

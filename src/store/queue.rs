@@ -71,24 +71,25 @@ impl Store {
         })
     }
 
-    /// The result, and the delta done with, in one transaction.
+    /// The result, the delta done with, and the next one claimed, in one write.
     pub(crate) fn finish(
         &self,
         id: DeltaId,
         outcome: &Outcome,
         now: Wall,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Work>, StoreError> {
         self.settle(id, outcome, now, "done", now)
     }
 
-    /// The result as far as there is one, and the delta due again at `next_attempt_at`.
+    /// The result as far as there is one, the delta due again at `next_attempt_at`, and the next
+    /// one claimed.
     pub(crate) fn postpone(
         &self,
         id: DeltaId,
         outcome: &Outcome,
         now: Wall,
         next_attempt_at: Wall,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Work>, StoreError> {
         self.settle(id, outcome, now, "pending", next_attempt_at)
     }
 
@@ -99,15 +100,16 @@ impl Store {
         now: Wall,
         state: &'static str,
         next_attempt_at: Wall,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Work>, StoreError> {
         let outcome = outcome.clone();
-        self.write(move |connection| {
+        let claimed = self.write(move |connection| {
             write_result(connection, id, &outcome, now)?;
             connection
                 .prepare_cached("UPDATE deltas SET state = ?2, next_attempt_at = ?3 WHERE id = ?1")?
                 .execute(params![id.0, state, next_attempt_at.to_string()])?;
-            Ok(())
-        })
+            claim(connection, now)
+        })?;
+        Ok(claimed.map(Claimed::parse))
     }
 }
 
