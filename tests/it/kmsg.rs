@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::Signal;
@@ -237,8 +237,10 @@ fn without_permission_it_says_what_to_do() {
     }
     let program = Folder::new();
     let copy = program.path("tasseograph");
-    std::fs::copy(env!("CARGO_BIN_EXE_tasseograph"), &copy).unwrap();
-    let output = std::process::Command::new(&copy).arg("analyze").uid(65534).output().unwrap();
+    // Not by this process: another test's child would hold the copy open, and it could not start.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_tasseograph")).arg(&copy).status();
+    assert!(copied.unwrap().success());
+    let output = Command::new(&copy).arg("analyze").uid(65534).output().unwrap();
     assert_eq!(output.status.code(), Some(77));
     let error = text(&output.stderr);
     assert!(error.contains("cannot open \"/dev/kmsg\": "), "{error}");
