@@ -76,17 +76,16 @@ real-model:
 
 # The binary, the units and example configurations. A configuration that is there stays as it is.
 install: dist/tasseograph
-	install -D -m 0755 dist/tasseograph $(DESTDIR)$(PREFIX)/bin/tasseograph
-	install -d -m 0755 $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/tasseograph
+	install -D -m 0755 dist/tasseograph "$(DESTDIR)$(PREFIX)/bin/tasseograph"
+	install -d -m 0755 "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SYSCONFDIR)/tasseograph"
 	@for unit in tasseograph-agent tasseograph-collector; do \
+		to="$(DESTDIR)$(UNITDIR)/$$unit.service"; \
 		sed 's|/usr/local/bin/tasseograph|$(PREFIX)/bin/tasseograph|' systemd/$$unit.service \
-			> $(DESTDIR)$(UNITDIR)/$$unit.service && \
-		chmod 0644 $(DESTDIR)$(UNITDIR)/$$unit.service && \
-		echo "$(DESTDIR)$(UNITDIR)/$$unit.service" || exit 1; done
+			> "$$to" && chmod 0644 "$$to" && echo "$$to" || exit 1; done
 	@for config in agent.yaml collector.yaml; do \
-		to=$(DESTDIR)$(SYSCONFDIR)/tasseograph/$$config; \
-		if test -e $$to; then echo "$$to: kept as it is"; \
-		else install -m 0644 systemd/$$config $$to && echo "$$to" || exit 1; fi; done
+		to="$(DESTDIR)$(SYSCONFDIR)/tasseograph/$$config"; \
+		if test -e "$$to"; then echo "$$to: kept as it is"; \
+		else install -m 0644 systemd/$$config "$$to" && echo "$$to" || exit 1; fi; done
 
 dist/tasseograph:
 	@echo "make: dist/tasseograph is not there; run make build first" >&2; exit 1

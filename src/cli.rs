@@ -121,9 +121,13 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     let spec = match parser.next().map_err(|error| error.to_string())? {
         None => return Err(format!("no command given\n{}", help())),
         Some(Short('h') | Long("help")) => return Ok(Command::Print(help())),
-        Some(Short('V') | Long("version")) => {
-            return Ok(Command::Print(format!("tasseograph {}\n", env!("CARGO_PKG_VERSION"))));
-        }
+        Some(Short('V') | Long("version")) => match parser.next() {
+            Ok(None) => {
+                return Ok(Command::Print(format!("tasseograph {}\n", env!("CARGO_PKG_VERSION"))));
+            }
+            Ok(Some(argument)) => return Err(argument.unexpected().to_string()),
+            Err(error) => return Err(error.to_string()),
+        },
         Some(Value(name)) => {
             let known = COMMANDS.iter().find(|spec| *spec.name == *name);
             known.ok_or_else(|| format!("there is no command {name:?}\n{}", help()))?
@@ -283,6 +287,7 @@ mod tests {
             ("--frobnicate", "invalid option '--frobnicate'"),
             ("agent --frobnicate", "invalid option '--frobnicate'; see tasseograph agent --help"),
             ("agent file", "unexpected argument \"file\""),
+            ("--version file", "unexpected argument \"file\""),
             ("agent --config", "missing argument for option '--config'"),
             ("analyze a b", "unexpected argument \"b\""),
             ("collector --once", "invalid option '--once'"),

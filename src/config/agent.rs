@@ -185,6 +185,11 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_no_matter() {
+        assert!(check("\u{feff}collector_url: https://c:9311", KEY).is_ok());
+    }
+
+    #[test]
     fn the_environment_names_the_host() {
         let text = "collector_url: https://c\nhostname: from-file";
         let host =

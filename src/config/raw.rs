@@ -24,7 +24,7 @@ pub(super) struct Section {
 impl Section {
     /// The file's top level. An empty file is an empty mapping: its problem is the missing keys.
     pub(super) fn parse(text: &str, known: &'static [Key]) -> Result<Self, Problem> {
-        let value: Value = serde_yaml::from_str(text)
+        let value: Value = serde_yaml::from_str(text.trim_start_matches('\u{feff}'))
             .map_err(|error| Problem::new("", format!("it is not YAML: {error}")))?;
         match value {
             Value::Mapping(given) => Ok(Self::new(String::new(), known, given)),

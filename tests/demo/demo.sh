@@ -75,8 +75,8 @@ make_folder() {
 start_collector() {
   title '2. A collector on the loopback address'
   {
-    printf 'listen_addr: "127.0.0.1:0"\ndb_path: %s/tasseograph.db\n' "$folder"
-    printf 'tls_cert: %s/cert.pem\ntls_key: %s/key.pem\nllm_endpoints:\n' "$folder" "$folder"
+    printf 'listen_addr: "127.0.0.1:0"\ndb_path: "%s/tasseograph.db"\n' "$folder"
+    printf 'tls_cert: "%s/cert.pem"\ntls_key: "%s/key.pem"\nllm_endpoints:\n' "$folder" "$folder"
     if [[ -n ${OPENAI_API_KEY:-} ]]; then
       printf '  - url: https://api.openai.com/v1\n    model: %s\n' "${OPENAI_MODEL:-gpt-4o-mini}"
       printf '    api_key_env: OPENAI_API_KEY\n'
@@ -109,8 +109,8 @@ run_agent() {
   local name=$1 code=0
   shift
   {
-    printf 'collector_url: %s\ntls_ca_file: %s/cert.pem\n' "$url" "$folder"
-    printf 'state_file: %s/%s.state\n' "$folder" "$name"
+    printf 'collector_url: %s\ntls_ca_file: "%s/cert.pem"\n' "$url" "$folder"
+    printf 'state_file: "%s/%s.state"\n' "$folder" "$name"
     for line in "$@"; do printf '%s\n' "$line"; done
   } >"$folder/$name.yaml"
   "$BINARY" agent --once --config "$folder/$name.yaml" </dev/null >"$folder/$name.log" 2>&1 ||
@@ -134,7 +134,7 @@ run_agents() {
     say 'there is no /dev/kmsg here (a container?), so the demo goes on without it'
   fi
   title '4. Another agent ships tests/demo/degraded.kmsg, as the host demo-degraded'
-  run_agent degraded 'hostname: demo-degraded' "kmsg_path: $SAMPLE" ||
+  run_agent degraded 'hostname: demo-degraded' "kmsg_path: \"$SAMPLE\"" ||
     fail "the agent ended with $?"
 }
 

@@ -131,3 +131,40 @@ fn its_make_targets_exist() {
         }
     }
 }
+
+/// `make install`, twice, into a folder with a space in its name.
+#[test]
+fn its_installation_keeps_a_configuration_that_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = Folder::new();
+    std::fs::create_dir_all(folder.path("dist")).unwrap();
+    for (from, to) in [
+        (root.join("Makefile"), "Makefile"),
+        (root.join("systemd"), "systemd"),
+        (env!("CARGO_BIN_EXE_tasseograph").into(), "dist/tasseograph"),
+    ] {
+        std::os::unix::fs::symlink(from, folder.path(to)).unwrap();
+    }
+    let there = folder.path("the root");
+    let install = || {
+        let made = Command::new("make")
+            .args(["-s", "install", "PREFIX=/opt/tg", &format!("DESTDIR={}", there.display())])
+            .current_dir(folder.path(""))
+            .env_remove("MAKEFLAGS")
+            .output()
+            .unwrap();
+        must_succeed(&made);
+        text(&made.stdout)
+    };
+    install();
+    let config = there.join("etc/tasseograph/agent.yaml");
+    let own = "collector_url: https://mine\n";
+    std::fs::write(&config, own).unwrap();
+    assert!(install().contains("agent.yaml: kept as it is"));
+    assert_eq!(std::fs::read_to_string(config).unwrap(), own);
+    let unit = there.join("etc/systemd/system/tasseograph-agent.service");
+    let unit = std::fs::read_to_string(unit).unwrap();
+    assert!(unit.contains("\nExecStart=/opt/tg/bin/tasseograph agent "), "{unit}");
+    let installed = Command::new(there.join("opt/tg/bin/tasseograph")).arg("--version").output();
+    must_succeed(&installed.unwrap());
+}
