@@ -181,6 +181,9 @@ impl Agent {
             }
             Err(failure) => {
                 log::error!("{}", failure.reason);
+                if let Err(reason) = self.spool.sync() {
+                    self.complain_of_disk(&reason);
+                }
                 Exit::Failed
             }
         }
