@@ -12,7 +12,7 @@
 //! A record begins with a digit and goes on with lines that begin with a space, so nothing needs
 //! escaping. What was torn by a crash has another checksum, or is too short.
 
-use crate::kernel::{Loss, LossReason, Seq, SeqRange};
+use crate::kernel::{BootId, Loss, LossReason, Seq, SeqRange};
 use crate::time::Wall;
 
 /// Records and losses that cover `range` without a hole.
@@ -50,7 +50,13 @@ impl Block {
         Self { range, lines: Vec::new(), lost: Vec::new(), read_at, boot_time }
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// Nothing but a loss.
+    pub(super) fn of_loss(range: SeqRange, reason: LossReason) -> Self {
+        let lost = vec![Loss { range, reason }];
+        Self { range, lost, ..Self::empty(range.from, Wall::from_micros(0)) }
+    }
+
+    pub(super) fn encode(&self, boot: &BootId) -> Vec<u8> {
         let mut payload = String::new();
         for loss in &self.lost {
             let (from, to) = (loss.range.from.0, loss.range.to.0);
@@ -63,14 +69,15 @@ impl Block {
             }
         }
         let fields = fields(self.range, self.read_at, self.boot_time, payload.len());
-        let sum = hex(&checksum(&fields, payload.as_bytes()));
+        let sum = hex(&checksum(boot, &fields, payload.as_bytes()));
         format!("{fields} {sum}\n{payload}").into_bytes()
     }
 
     /// `None`: the payload is not what the head promises.
-    pub(super) fn decode(head: &BlockHead, payload: &[u8]) -> Option<Self> {
+    pub(super) fn decode(head: &BlockHead, boot: &BootId, payload: &[u8]) -> Option<Self> {
         let fields = fields(head.range, head.read_at, head.boot_time, head.payload_bytes);
-        if payload.len() != head.payload_bytes || checksum(&fields, payload) != head.checksum {
+        let whole = payload.len() == head.payload_bytes;
+        if !whole || checksum(boot, &fields, payload) != head.checksum {
             return None;
         }
         let mut block = Self {
@@ -120,8 +127,10 @@ fn fields(range: SeqRange, read_at: Wall, boot_time: Wall, payload_bytes: usize)
     format!("block {first} {next} {} {} {payload_bytes}", read_at.micros(), boot_time.micros())
 }
 
-fn checksum(fields: &str, payload: &[u8]) -> [u8; 8] {
-    let digest = crate::sys::digest::sha256(&[fields.as_bytes(), payload]);
+/// The boot stands at the head of the segment, once; a block is of this one or none.
+fn checksum(boot: &BootId, fields: &str, payload: &[u8]) -> [u8; 8] {
+    let parts = [boot.as_str().as_bytes(), fields.as_bytes(), payload];
+    let digest = crate::sys::digest::sha256(&parts);
     digest.first_chunk().copied().expect("SHA-256 has 32 bytes")
 }
 
@@ -161,21 +170,28 @@ mod tests {
         }
     }
 
+    fn boot() -> BootId {
+        BootId::from_digest(&[1; 32])
+    }
+
     fn decode(bytes: &[u8]) -> Option<Block> {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let head = BlockHead::parse(std::str::from_utf8(&bytes[..end]).ok()?)?;
-        Block::decode(&head, &bytes[end + 1..])
+        Block::decode(&head, &boot(), &bytes[end + 1..])
     }
 
     #[test]
     fn a_block_comes_back_as_it_went() {
-        assert_eq!(decode(&block().encode()), Some(block()));
-        assert!(block().encode().iter().position(|byte| *byte == b'\n') < Some(HEAD_BYTES_MAX));
+        assert_eq!(decode(&block().encode(&boot())), Some(block()));
+        assert_eq!(decode(&block().encode(&BootId::from_digest(&[2; 32]))), None, "another boot");
+        assert!(
+            block().encode(&boot()).iter().position(|byte| *byte == b'\n') < Some(HEAD_BYTES_MAX)
+        );
     }
 
     #[test]
     fn a_block_that_is_cut_or_changed_anywhere_is_no_block() {
-        let whole = block().encode();
+        let whole = block().encode(&boot());
         for at in 0..whole.len() {
             assert_eq!(decode(&whole[..at]), None, "cut at {at}");
             for change in [1, 0x20, 0x80] {

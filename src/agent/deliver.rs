@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use super::Agent;
-use super::block::Block;
 use super::dispatch::{Added, Malformed, Moved};
 use super::intake::{Intake, Offer};
 use super::pace::Setback;
@@ -15,7 +14,7 @@ use super::state;
 use crate::kernel::{BootId, Cursor, Head, Seq, SeqRange};
 use crate::sys::kmsg::Reading;
 use crate::sys::{clock, crash, files};
-use crate::wire::Reply;
+use crate::wire::{Reply, ReplyStatus};
 
 /// Why a delivery did not end well.
 pub(super) struct Failure {
@@ -34,6 +33,7 @@ pub(super) struct Sent {
     pub(super) posts: u64,
     pub(super) records: u64,
     pub(super) lost: u64,
+    set_aside: u32,
 }
 
 impl Agent {
@@ -46,10 +46,11 @@ impl Agent {
         self.look()?;
         let until = self.intake.expected();
         loop {
+            self.look_back()?;
             self.dispatch.begin();
             let (spool, dispatch) = (&self.spool, &mut self.dispatch);
             let mut added = Added::All;
-            spool.read(|boot, block| {
+            spool.read(clock::mono(), |boot, block| {
                 added = dispatch.add(boot, block);
                 added
             })?;
@@ -61,18 +62,56 @@ impl Agent {
             if batch.range.len() == 0 && sent.posts > 0 {
                 return Ok(sent);
             }
-            if let Some(back) = self.post(&mut sent)? {
+            if let Moved::Back(range) = self.post(&mut sent)? {
                 if went_back {
-                    return Err(again_and_again());
+                    let what = "the collector asks for older records again and again".to_owned();
+                    return Err(what.into());
                 }
+                let (from, to) = (range.from.0, range.to.0);
+                log::warn!("the collector lacks records {from} to {to}, which were sent before");
                 went_back = true;
-                self.refill(back, &mut sent)?;
             }
             let acknowledged = self.dispatch.acknowledged_cursor();
             if until.is_some() && acknowledged.boot == self.boot && acknowledged.next >= until {
                 return Ok(sent);
             }
         }
+    }
+
+    /// The collector lacks what comes before all that is here: its database is older than the state
+    /// file. What the ring still has of it goes into the spool, before the rest; what it has not is
+    /// lost. Told by what is here, so that it is done however often a post fails.
+    fn look_back(&mut self) -> Result<(), Failure> {
+        let acknowledged = self.dispatch.acknowledged_cursor();
+        let is_mine = acknowledged.boot == self.boot;
+        let Some(next) = acknowledged.next.filter(|_| is_mine) else { return Ok(()) };
+        let held = self.spool.first_of(&self.boot).or(self.intake.first());
+        let Some(held) = held.filter(|held| *held > next) else { return Ok(()) };
+        let cursor = Cursor { boot: self.boot.clone(), next: Some(next) };
+        let (mut older, mut blocks) = (Intake::new(cursor), Vec::new());
+        let (now, boot_time) = (clock::wall(), self.boot_clock.boot_time());
+        self.kmsg.rewind()?;
+        loop {
+            let line = match self.kmsg.read()? {
+                Reading::Record(line) => line,
+                Reading::Overrun => continue,
+                Reading::End => break,
+            };
+            match Head::parse(&line) {
+                Ok(head) if head.seq >= held => break,
+                Ok(_) => {}
+                Err(_) => continue,
+            }
+            if let Ok(Offer::Full(line)) = older.offer(line, now) {
+                blocks.extend(older.take(boot_time));
+                drop(older.offer(line, now));
+            }
+        }
+        older.close_at(held, now);
+        blocks.extend(older.take(boot_time));
+        // The look that follows passes over what the intake has.
+        self.kmsg.rewind()?;
+        Ok(self.spool.prepend(&self.boot, &blocks)?)
     }
 
     /// Where the disk does not take the newest block, it goes straight to the collector.
@@ -83,35 +122,32 @@ impl Agent {
         }
     }
 
-    /// Posts the batch; says what the collector lacks, if it asks for older records.
-    fn post(&mut self, sent: &mut Sent) -> Result<Option<SeqRange>, Failure> {
-        let Some(batch) = self.dispatch.batch() else { return Ok(None) };
-        let records = batch.lines.len() as u64;
+    /// Posts the batch, and does what the answer asks for.
+    fn post(&mut self, sent: &mut Sent) -> Result<Moved, Failure> {
+        let Some(batch) = self.dispatch.batch() else { return Ok(Moved::On) };
+        let (range, records) = (batch.range, batch.lines.len() as u64);
         let lost: u64 = batch.lost.iter().map(|loss| loss.range.len()).sum();
         crash::point("before send");
         self.sender.post(batch);
         match self.answer() {
             Answer::Taken(reply) => {
+                let next = acknowledged_by(&reply, range)?;
                 sent.posts += 1;
                 sent.records += records;
                 sent.lost += lost;
                 if lost > 0 {
                     log::warn!("{lost} records were lost before they could be sent");
                 }
-                let moved = self.adopt(&reply)?;
-                Ok(if let Moved::Back(range) = moved { Some(range) } else { None })
+                self.adopt(next)
             }
             Answer::TooLarge if self.dispatch.too_large() => {
                 log::info!("the collector finds a post of {records} records too large; halving it");
-                Ok(None)
+                Ok(Moved::On)
             }
-            Answer::TooLarge => Err(Failure {
-                reason: "the collector finds a single record too large; raise its \
-                         max_payload_bytes"
-                    .to_owned(),
-                setback: Setback::Slow,
-            }),
-            Answer::Malformed(reason) => self.isolate(&reason).map(|()| None),
+            Answer::TooLarge => {
+                self.isolate("a single record is too large for the collector", sent)
+            }
+            Answer::Malformed(reason) => self.isolate(&reason, sent),
             Answer::Failed(reason, setback) => Err(Failure { reason, setback }),
         }
     }
@@ -130,11 +166,11 @@ impl Agent {
         }
     }
 
-    fn adopt(&mut self, reply: &Reply) -> Result<Moved, Failure> {
+    fn adopt(&mut self, next: Seq) -> Result<Moved, Failure> {
         let Some(batch) = self.dispatch.batch() else { return Ok(Moved::On) };
-        let (boot, end) = (batch.boot.clone(), batch.range.to);
+        let boot = batch.boot.clone();
         let last = batch.boot_time.plus(Duration::from_micros(batch.last_usec)).min(batch.read_at);
-        let next = self.reachable(&boot, reply.next_seq.unwrap_or(end));
+        let next = self.reachable(&boot, next);
         let moved = self.dispatch.acknowledged(next);
         if boot == self.boot {
             self.intake.advance(next);
@@ -163,89 +199,63 @@ impl Agent {
     fn reachable(&self, boot: &BootId, next: Seq) -> Seq {
         match self.intake.expected().filter(|_| *boot == self.boot) {
             Some(reached) if next > reached => {
-                log::error!(
-                    "the collector is at record {} of this boot, the kernel only at {}: does \
-                     another host use this name?",
-                    next.0,
-                    reached.0
-                );
+                if let Some(unsaid) = self.foreign.allow(clock::mono()) {
+                    log::error!(
+                        "the collector is at record {} of this boot, the kernel only at {}: does \
+                         another host use this name?{unsaid}",
+                        next.0,
+                        reached.0
+                    );
+                }
                 reached
             }
             _ => next,
         }
     }
 
-    /// A post was refused as malformed. One record is set aside; but if posts without any record
-    /// are refused too, no record is to blame.
-    fn isolate(&mut self, reason: &str) -> Result<(), Failure> {
-        let blame = |reason: &str| Failure { reason: reason.to_owned(), setback: Setback::Slow };
+    /// A post was refused for good. One record is set aside; but if posts without any record are
+    /// refused too, no record is to blame.
+    fn isolate(&mut self, reason: &str, sent: &mut Sent) -> Result<Moved, Failure> {
+        let blame = || Failure { reason: reason.to_owned(), setback: Setback::Slow };
         let (seq, line) = match self.dispatch.malformed() {
-            Malformed::Fewer => return Ok(()),
-            Malformed::Post => return Err(blame(reason)),
+            Malformed::Fewer => return Ok(Moved::On),
+            Malformed::Post => return Err(blame()),
             Malformed::Record { seq, line } => (seq, line),
         };
+        if sent.set_aside == SET_ASIDE_MAX {
+            return Err(blame());
+        }
         self.dispatch.begin();
         let heartbeat = self.dispatch.finish(clock::wall(), self.boot_clock.boot_time());
         self.sender.post(heartbeat);
         match self.answer() {
             Answer::Taken(_) => {}
             Answer::Failed(reason, setback) => return Err(Failure { reason, setback }),
-            _ => return Err(blame(reason)),
+            _ => return Err(blame()),
         }
         let quarantine = files::beside(&self.config.state_file, "quarantine");
-        files::append_line(&quarantine, &line)?;
+        files::append_line(&quarantine, &line, QUARANTINE_BYTES_MAX)?;
         log::error!("record {} is set aside in {}: {reason}", seq.0, quarantine.display());
         self.dispatch.set_aside(seq);
-        Ok(())
-    }
-
-    /// The collector lacks records that it had acknowledged: it runs on an older database. What the
-    /// ring still has of them is read and sent again, the rest is said to be lost.
-    fn refill(&mut self, range: SeqRange, sent: &mut Sent) -> Result<(), Failure> {
-        let reached = self.intake.expected();
-        if self.dispatch.acknowledged_cursor().boot != self.boot || reached < Some(range.to) {
-            return Ok(());
-        }
-        log::warn!("the collector lacks records {} to {}; looking back", range.from.0, range.to.0);
-        self.kmsg.rewind()?;
-        let now = clock::wall();
-        let cursor = Cursor { boot: self.boot.clone(), next: Some(range.from) };
-        let mut refill = Intake::new(cursor);
-        loop {
-            let line = match self.kmsg.read()? {
-                Reading::Record(line) => line,
-                Reading::Overrun => continue,
-                Reading::End => break,
-            };
-            let Ok(head) = Head::parse(&line) else { continue };
-            if head.seq >= range.to {
-                break;
-            }
-            if let Ok(Offer::Full(line)) = refill.offer(line, now) {
-                self.send_block(refill.take(self.boot_clock.boot_time()), sent)?;
-                drop(refill.offer(line, now));
-            }
-        }
-        refill.close_at(range.to, now);
-        self.send_block(refill.take(self.boot_clock.boot_time()), sent)?;
-        // The look that follows passes over what the intake has.
-        self.kmsg.rewind()?;
-        Ok(())
-    }
-
-    fn send_block(&mut self, block: Option<Block>, sent: &mut Sent) -> Result<(), Failure> {
-        let Some(block) = block else { return Ok(()) };
-        while self.dispatch.acknowledged_cursor().next < Some(block.range.to) {
-            self.dispatch.begin();
-            self.dispatch.add(&self.boot, block.clone());
-            if self.post(sent)?.is_some() {
-                return Err(again_and_again());
-            }
-        }
-        Ok(())
+        sent.set_aside += 1;
+        Ok(Moved::On)
     }
 }
 
-fn again_and_again() -> Failure {
-    "the collector asks for older records again and again".to_owned().into()
+/// More records than this are not to blame one by one within one delivery.
+const SET_ASIDE_MAX: u32 = 64;
+/// For people to look into; a file that is full takes no more lines.
+const QUARANTINE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// What the collector has, by its own words; none of ours would answer otherwise.
+fn acknowledged_by(reply: &Reply, range: SeqRange) -> Result<Seq, Failure> {
+    let nothing = |next: Seq| reply.status == ReplyStatus::Skipped || next == range.from;
+    match reply.next_seq {
+        None => Err("the collector does not say where to go on".to_owned().into()),
+        Some(next) if range.len() > 0 && nothing(next) => {
+            let (from, to) = (range.from.0, range.to.0);
+            Err(format!("the collector acknowledges nothing of records {from} to {to}").into())
+        }
+        Some(next) => Ok(next),
+    }
 }

@@ -7,11 +7,12 @@
 //!
 //! ```text
 //!  blocks ──add──▶ batch ──post──▶ 200: acknowledged(next_seq)
-//!                    ▲               413: too_large ──▶ half as large, from now on
+//!                    ▲               413: too_large ──▶ half as large, until one is taken
 //!                    │               400: malformed ──▶ half as many, until one record is left:
 //!                    └──────────────────────────────── that one is set aside, and counted as lost
 //! ```
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::kernel::{BootId, Cursor, Head, Loss, LossReason, Seq, SeqRange};
@@ -23,10 +24,11 @@ use super::block::Block;
 pub(super) struct Dispatch {
     /// What the collector has: the state file says the same.
     acknowledged: Cursor,
+    bytes_configured: usize,
     bytes_max: usize,
     lines_max: usize,
-    /// A record that the collector cannot take.
-    set_aside: Option<Seq>,
+    /// Records that the collector cannot take.
+    set_aside: BTreeSet<Seq>,
     batch: Option<Batch>,
 }
 
@@ -77,8 +79,14 @@ const BOOT_TIME_DRIFT_MAX: Duration = Duration::from_secs(1);
 
 impl Dispatch {
     pub(super) fn new(acknowledged: Cursor, bytes_max: usize) -> Self {
-        let (lines_max, set_aside, batch) = (usize::MAX, None, None);
-        Self { acknowledged, bytes_max, lines_max, set_aside, batch }
+        Self {
+            acknowledged,
+            bytes_configured: bytes_max,
+            bytes_max,
+            lines_max: usize::MAX,
+            set_aside: BTreeSet::new(),
+            batch: None,
+        }
     }
 
     pub(super) fn acknowledged_cursor(&self) -> &Cursor {
@@ -110,11 +118,11 @@ impl Dispatch {
             return Added::All;
         }
         let (lines_max, bytes_max) = (self.lines_max, self.bytes_max);
-        let set_aside = self.set_aside;
+        let set_aside = &self.set_aside;
         let batch = self.batch.get_or_insert_with(|| Batch::empty(boot, expected, &block));
-        // Blocks follow each other without a hole unless the spool had to drop some.
+        // Blocks follow each other without a hole, unless something is gone.
         let hole = SeqRange::new(expected, block.range.from);
-        batch.lose((hole.len() > 0).then_some(Loss { range: hole, reason: LossReason::SpoolFull }));
+        batch.lose((hole.len() > 0).then_some(Loss { range: hole, reason: LossReason::Gone }));
         let mut losses = block.lost.into_iter().peekable();
         for line in block.lines {
             let Ok(head) = Head::parse(&line) else { continue };
@@ -124,7 +132,7 @@ impl Dispatch {
             if head.seq < expected {
                 continue;
             }
-            if set_aside == Some(head.seq) {
+            if set_aside.contains(&head.seq) {
                 let range = SeqRange::new(head.seq, head.seq.next());
                 batch.lose(Some(Loss { range, reason: LossReason::Refused }));
                 continue;
@@ -164,9 +172,8 @@ impl Dispatch {
     pub(super) fn acknowledged(&mut self, next: Seq) -> Moved {
         let Some(batch) = self.batch.take() else { return Moved::On };
         self.lines_max = usize::MAX;
-        if self.set_aside.is_some_and(|seq| seq < batch.range.to) {
-            self.set_aside = None;
-        }
+        self.bytes_max = self.bytes_max.saturating_mul(2).min(self.bytes_configured);
+        self.set_aside.retain(|seq| *seq >= next);
         let from = batch.range.from;
         // A heartbeat before the first record: the start is still unknown.
         let unknown = self.acknowledged.next.is_none() && batch.range.len() == 0;
@@ -176,15 +183,11 @@ impl Dispatch {
         if next < from { Moved::Back(SeqRange::new(next, from)) } else { Moved::On }
     }
 
-    /// A post was too large: from now on they are half as large. `false` when it held one record.
+    /// A post was too large: the next is half as large. `false` when it held one record at most.
     pub(super) fn too_large(&mut self) -> bool {
-        match self.batch.take() {
-            Some(batch) if batch.lines.len() > 1 => {
-                self.bytes_max = batch.bytes / 2;
-                true
-            }
-            _ => false,
-        }
+        let Some(batch) = self.batch.take_if(|batch| batch.lines.len() > 1) else { return false };
+        self.bytes_max = batch.bytes / 2;
+        true
     }
 
     /// A post was refused as malformed: which record is it?
@@ -208,7 +211,7 @@ impl Dispatch {
 
     /// This record is never sent again: it is counted as lost.
     pub(super) fn set_aside(&mut self, seq: Seq) {
-        self.set_aside = Some(seq);
+        self.set_aside.insert(seq);
     }
 }
 
@@ -308,12 +311,12 @@ mod tests {
     }
 
     #[test]
-    fn what_the_spool_dropped_is_said() {
+    fn what_is_gone_is_said() {
         let mut dispatch = dispatch(Some(3));
         dispatch.add(&boot('1'), block(10, 12, &[]));
         dispatch.add(&boot('1'), block(15, 16, &[]));
         let batch = sent(&mut dispatch);
-        let reason = LossReason::SpoolFull;
+        let reason = LossReason::Gone;
         let lost = [(3, 10), (12, 15)].map(|(from, to)| Loss { range: range(from, to), reason });
         assert_eq!((batch.range, batch.lost), (range(3, 16), lost.to_vec()));
     }
@@ -401,23 +404,27 @@ mod tests {
         assert_eq!(lines, 1);
     }
 
-    /// One poison record among many is found, set aside and said to be lost; the rest arrives.
+    /// Poison records among many are found, set aside and said to be lost; the rest arrives.
     #[test]
-    fn a_poison_record_is_set_aside_and_the_rest_goes_on() {
+    fn poison_records_are_set_aside_and_the_rest_goes_on() {
         let boot = boot('1');
-        for poison in [0, 1, 77, 128, 255] {
+        for poison in [&[0][..], &[1], &[77], &[255], &[10, 11], &[3, 5, 6, 7, 200], &[254, 255]] {
             let mut dispatch = dispatch(Some(0));
             let (mut delivered, mut lost) = (Vec::new(), Vec::new());
             let mut posts = 0;
             while dispatch.acknowledged_cursor().next != Some(Seq(256)) {
                 posts += 1;
-                assert!(posts < 200, "poison {poison}");
+                assert!(posts < 200, "poison {poison:?}");
                 dispatch.begin();
                 dispatch.add(&boot, block(0, 256, &[]));
                 let batch = sent(&mut dispatch);
-                if batch.lines.iter().any(|line| line.starts_with(&format!("6,{poison},"))) {
+                let is_poison = |line: &String| {
+                    let seq = Head::parse(line).unwrap().seq.0;
+                    poison.contains(&seq)
+                };
+                if batch.lines.iter().any(is_poison) {
                     if let Malformed::Record { seq, .. } = dispatch.malformed() {
-                        assert_eq!(seq, Seq(poison));
+                        assert!(poison.contains(&seq.0));
                         dispatch.set_aside(seq);
                     }
                     continue;
@@ -426,9 +433,11 @@ mod tests {
                 lost.extend(batch.lost);
                 dispatch.acknowledged(batch.range.to);
             }
-            assert_eq!(delivered.len(), 255);
-            let expected = Loss { range: range(poison, poison + 1), reason: LossReason::Refused };
-            assert_eq!(lost, [expected]);
+            assert_eq!(delivered.len(), 256 - poison.len());
+            let refused =
+                |seq: &u64| Loss { range: range(*seq, seq + 1), reason: LossReason::Refused };
+            assert_eq!(lost, poison.iter().map(refused).collect::<Vec<_>>());
+            assert!(dispatch.set_aside.is_empty());
         }
     }
 }

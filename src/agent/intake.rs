@@ -44,6 +44,16 @@ impl Intake {
         self.cursor.next
     }
 
+    /// The first record that was taken and that nobody has asked for.
+    pub(super) fn first(&self) -> Option<Seq> {
+        self.block.as_ref().map(|block| block.range.from).or(self.cursor.next)
+    }
+
+    /// What is new now is new, whatever its time.
+    pub(super) fn skip_no_more(&mut self) {
+        self.skip_before_usec = None;
+    }
+
     pub(super) fn last_usec(&self) -> u64 {
         self.last_usec
     }

@@ -17,6 +17,7 @@ mod deliver;
 mod dispatch;
 mod intake;
 mod pace;
+mod segment;
 mod sender;
 mod spool;
 mod state;
@@ -75,6 +76,8 @@ struct Agent {
     /// What the state file says.
     saved: Option<Cursor>,
     disk_trouble: Limited,
+    /// The collector knows more of this boot than the kernel has.
+    foreign: Limited,
     _lock: File,
 }
 
@@ -137,7 +140,9 @@ impl Agent {
         if let Some(next) = spool.next_of(&boot) {
             intake.advance(next);
         }
-        if let State::SentBefore(time) = &state {
+        if let State::SentBefore(time) = &state
+            && *time <= clock::wall()
+        {
             let slack = OLDER_STATE_SLACK + clock::since_boot() / DRIFT_PARTS;
             let since = time.minus(slack).micros() - boot_clock.boot_time().micros();
             intake.skip_before(u64::try_from(since).unwrap_or(0));
@@ -162,6 +167,7 @@ impl Agent {
             said: Vec::new(),
             healthy: false,
             disk_trouble: Limited::default(),
+            foreign: Limited::default(),
             config,
             _lock: lock,
         })
@@ -321,6 +327,7 @@ impl Agent {
         let fresh = (self.looked && newest.is_some()).then(|| self.intake.last_usec());
         self.boot_clock.observe(now, self.since_boot(), fresh);
         self.looked = true;
+        self.intake.skip_no_more();
         self.spool_block();
         Ok(())
     }
@@ -332,8 +339,10 @@ impl Agent {
         self.dispatch.forget(&self.boot);
         match self.spool.next_of(&self.boot) {
             Some(next) if next > end => {
-                log::error!("the spool is ahead of the kernel log too; it is dropped");
-                self.spool.clear()?;
+                let records = self.spool.forget(&self.boot)?;
+                log::error!(
+                    "the spool is ahead of the kernel log too; {records} records of it are dropped"
+                );
             }
             Some(next) => self.intake.advance(next),
             None => {}

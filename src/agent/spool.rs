@@ -3,42 +3,48 @@
 //! A folder of segments, each of one boot, appended to and never changed; a segment goes once all
 //! of it is acknowledged. Over `spool_max_bytes` the oldest segment goes before that: a block that
 //! says what was lost takes its place, so that the loss is told whatever else is known of its boot.
-//! A write that a crash tore ends in a block whose checksum is wrong: the segment is cut there, and
-//! the ring still has what was in it.
+//! What a crash tore is cut off: the ring still has it. A block that is damaged, or a segment that
+//! is gone, is passed over, and told as a loss.
 //!
 //! ```text
-//!  00000006  tasseograph spool v=1 boot=422187ae-...
+//!  10000006  tasseograph spool v=1 boot=422187ae-...
 //!            block ... lost 800 8001 spool_full
-//!  00000007  tasseograph spool v=1 boot=422187ae-...
+//!  10000007  tasseograph spool v=1 boot=422187ae-...
 //!            block ...   <- head: the first that is not acknowledged
 //!            block ...
-//!  00000008  ...         <- tail: appended to
+//!  10000008  ...         <- tail: appended to
 //! ```
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::block::{Block, BlockHead, HEAD_BYTES_MAX};
-use crate::kernel::{BootId, Loss, LossReason, Seq, SeqRange};
+use super::block::Block;
+use super::dispatch::Added;
+use super::segment::{Reader, segment_head};
+use crate::kernel::{BootId, LossReason, Seq, SeqRange};
 use crate::sys::{crash, files, log::Limited};
-use crate::time::{Mono, Wall};
+use crate::time::Mono;
 
 pub(super) struct Spool {
     folder: PathBuf,
     bytes_max: u64,
     segments: VecDeque<Segment>,
-    /// Where the first block that is not acknowledged begins, in the first segment.
-    head: u64,
+    /// Where the first block that is not acknowledged begins in the first segment, if not at its
+    /// start, and with which record.
+    head: Option<(usize, Seq)>,
     /// Appends to the last segment.
     tail: Option<File>,
-    /// What a power cut would take: since the last `sync`.
+    /// There is what a power cut would take: since the last `sync`.
     unsynced: bool,
+    /// The kernel may have dropped what it could not write: the last segment is written anew.
+    sync_failed: bool,
     /// The last segment may end in half a block, and nothing may follow that.
     torn: bool,
     overflow: Limited,
+    damage: Limited,
 }
 
 struct Segment {
@@ -51,8 +57,15 @@ struct Segment {
     is_loss: bool,
 }
 
-/// The cap is kept by dropping whole segments: an eighth of it at a time.
+/// The cap is kept by dropping whole segments: an eighth of it at a time, or less.
 const SEGMENTS: u64 = 8;
+/// A segment is read as a whole.
+const SEGMENT_BYTES_MAX: u64 = 2 * 1024 * 1024;
+/// What is larger is none of ours.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Segments are numbered from here, so that there is room for older records before them.
+const NUMBER_FIRST: u64 = 10_000_000;
+const NAME_DIGITS: usize = 8;
 
 impl Spool {
     /// Opens what an earlier process left; `Err` where the folder cannot be used at all.
@@ -62,11 +75,13 @@ impl Spool {
             folder: folder.into(),
             bytes_max,
             segments: VecDeque::new(),
-            head: 0,
+            head: None,
             tail: None,
             unsynced: false,
+            sync_failed: false,
             torn: false,
             overflow: Limited::default(),
+            damage: Limited::default(),
         };
         let mut numbers = Vec::new();
         for name in files::names_in(folder)? {
@@ -76,47 +91,51 @@ impl Spool {
         for number in numbers {
             spool.recover(number)?;
         }
-        spool.head = spool.first_block();
+        // Who wrote them may have been killed before it synced them.
+        spool.unsynced = !spool.segments.is_empty();
         Ok(spool)
     }
 
-    /// Reads a segment to its last whole block and cuts off what a crash left behind it.
+    /// Reads a segment, and cuts off what a crash left behind its last whole block.
     fn recover(&mut self, number: u64) -> Result<(), String> {
         let path = self.path(number);
-        let size = std::fs::metadata(&path).map_err(|error| failed(&path, &error))?.len();
-        let found = Reader::open(&path)?.and_then(|mut reader| {
-            let boot = reader.boot.clone();
-            let mut range: Option<SeqRange> = None;
-            let mut is_loss = true;
+        let bytes = files::read(&path, FILE_BYTES_MAX)?;
+        let found = Reader::new(&bytes).map(|mut reader| {
+            let (mut range, mut is_loss): (Option<SeqRange>, _) = (None, true);
             while let Some(block) = reader.next_block() {
                 range.get_or_insert(block.range).to = block.range.to;
                 is_loss &= block.lines.is_empty();
             }
-            range.map(|range| Segment { number, boot, bytes: reader.at, range, is_loss })
+            (reader, range, is_loss)
         });
-        let whole = found.as_ref().map_or(0, |segment| segment.bytes);
-        if whole < size {
-            let shown = files::quoted(&path);
-            log::warn!("{shown}: {} bytes after its last whole block are dropped", size - whole);
-        }
-        match found {
-            None => files::remove(&path),
-            Some(segment) => {
-                if whole < size {
-                    files::truncate(&path, whole)?;
-                }
-                self.segments.push_back(segment);
-                Ok(())
+        let torn = found.as_ref().map_or(!bytes.contains(&b'\n'), |(reader, ..)| reader.is_torn());
+        let shown = files::quoted(&path);
+        let whole = match &found {
+            Some((reader, Some(_), _)) => reader.at(),
+            _ if torn => return files::remove(&path),
+            _ => {
+                // For people to look into; its records are told as a loss.
+                log::error!("{shown} is damaged; it is kept as {number}.damaged, and not sent");
+                return files::rename(&path, &files::beside(&path, "damaged"));
+            }
+        };
+        if whole < bytes.len() {
+            let count = bytes.len() - whole;
+            let what = if torn { "cut off" } else { "damaged" };
+            log::warn!("{shown}: {count} bytes after its last whole block are {what}");
+            if torn {
+                files::truncate(&path, whole as u64)?;
             }
         }
+        let Some((reader, Some(range), is_loss)) = found else { return Ok(()) };
+        self.torn = whole < bytes.len() && !torn;
+        let bytes = if torn { whole } else { bytes.len() } as u64;
+        self.segments.push_back(Segment { number, boot: reader.boot, bytes, range, is_loss });
+        Ok(())
     }
 
     fn path(&self, number: u64) -> PathBuf {
         self.folder.join(format!("{number:0NAME_DIGITS$}"))
-    }
-
-    fn first_block(&self) -> u64 {
-        self.segments.front().map_or(0, |segment| segment_head(&segment.boot).len() as u64)
     }
 
     /// Whether it is so full that records should be sent before their time.
@@ -145,24 +164,31 @@ impl Spool {
     pub(super) fn sync(&mut self) -> Result<(), String> {
         let unsynced = self.unsynced && !crash::wrong("sync-off");
         let Some(segment) = self.segments.back().filter(|_| unsynced) else { return Ok(()) };
+        let path = self.path(segment.number);
+        if self.sync_failed {
+            let bytes = files::read(&path, FILE_BYTES_MAX)?;
+            files::replace(&path, &bytes)?;
+            self.tail = None;
+        }
         let synced = match &self.tail {
             Some(file) => file.sync_data(),
-            None => File::open(self.path(segment.number)).and_then(|file| file.sync_data()),
+            None => File::open(&path).and_then(|file| file.sync_data()),
         };
         let synced = synced.and_then(|()| files::sync_folder(&self.folder));
-        synced.map_err(|error| failed(&self.folder, &error))?;
+        self.sync_failed = synced.is_err();
+        synced.map_err(|error| failed(&path, &error))?;
         self.unsynced = false;
         Ok(())
     }
 
     /// When this returns `Ok`, the block survives SIGKILL.
     pub(super) fn append(&mut self, boot: &BootId, block: &Block, now: Mono) -> Result<(), String> {
-        let bytes = block.encode();
+        let bytes = block.encode(boot);
         self.make_room(bytes.len() as u64, now)?;
         let full = self.segments.back().is_none_or(|segment| {
             segment.boot != *boot
                 || segment.is_loss
-                || segment.bytes + bytes.len() as u64 > self.bytes_max / SEGMENTS
+                || segment.bytes + bytes.len() as u64 > self.segment_bytes_max()
         });
         if full || self.torn {
             self.begin_segment(boot, block.range.from)?;
@@ -185,9 +211,13 @@ impl Spool {
         Ok(())
     }
 
+    fn segment_bytes_max(&self) -> u64 {
+        (self.bytes_max / SEGMENTS).min(SEGMENT_BYTES_MAX)
+    }
+
     fn begin_segment(&mut self, boot: &BootId, from: Seq) -> Result<(), String> {
         self.sync()?;
-        let number = self.segments.back().map_or(0, |segment| segment.number + 1);
+        let number = self.segments.back().map_or(NUMBER_FIRST, |segment| segment.number + 1);
         let path = self.path(number);
         let head = segment_head(boot);
         let mut options = OpenOptions::new();
@@ -202,7 +232,7 @@ impl Spool {
         let range = SeqRange::new(from, from);
         self.segments.push_back(Segment { number, boot, bytes, range, is_loss: false });
         if self.segments.len() == 1 {
-            self.head = bytes;
+            self.head = None;
         }
         Ok(())
     }
@@ -243,16 +273,10 @@ impl Spool {
         let range = SeqRange::new(from, segment.range.to);
         if range.len() == 0 {
             // Nothing has been written to it yet.
-            files::remove(&self.path(segment.number))?;
-            self.segments.remove(index);
-            self.tail = None;
-            return Ok(());
+            return self.drop_at(index);
         }
-        let mut block = Block::empty(from, Wall::from_micros(0));
-        block.range = range;
-        block.lost = vec![Loss { range, reason: LossReason::SpoolFull }];
         let mut bytes = segment_head(&segment.boot).into_bytes();
-        bytes.extend(block.encode());
+        bytes.extend(Block::of_loss(range, LossReason::SpoolFull).encode(&segment.boot));
         files::replace(&self.path(segment.number), &bytes)?;
         let segment = &mut self.segments[index];
         (segment.range, segment.bytes, segment.is_loss) = (range, bytes.len() as u64, true);
@@ -263,27 +287,65 @@ impl Spool {
             files::remove(&path)?;
             self.segments.remove(index - 1);
         }
-        self.head = self.first_block();
+        self.head = None;
         Ok(())
     }
 
-    fn drop_first(&mut self) -> Result<(), String> {
-        if let Some(segment) = self.segments.front() {
-            files::remove(&self.path(segment.number))?;
-            self.segments.pop_front();
+    fn drop_at(&mut self, index: usize) -> Result<(), String> {
+        let Some(segment) = self.segments.get(index) else { return Ok(()) };
+        files::remove(&self.path(segment.number))?;
+        self.segments.remove(index);
+        if index == 0 {
+            self.head = None;
         }
-        if self.segments.is_empty() {
+        if index == self.segments.len() {
             self.tail = None;
-            self.unsynced = false;
+            self.torn = false;
         }
-        self.head = self.first_block();
+        self.unsynced &= !self.segments.is_empty();
         Ok(())
     }
 
-    /// Drops everything.
-    pub(super) fn clear(&mut self) -> Result<(), String> {
-        while !self.segments.is_empty() {
-            self.drop_first()?;
+    /// Drops what is here of this boot; says how many records that was.
+    pub(super) fn forget(&mut self, boot: &BootId) -> Result<u64, String> {
+        let mut records = 0;
+        while let Some(index) = self.segments.iter().position(|segment| segment.boot == *boot) {
+            records += self.segments[index].range.len();
+            self.drop_at(index)?;
+        }
+        Ok(records)
+    }
+
+    /// The first record that is here of this boot.
+    pub(super) fn first_of(&self, boot: &BootId) -> Option<Seq> {
+        let index = self.segments.iter().position(|segment| segment.boot == *boot)?;
+        let head = self.head.filter(|_| index == 0).map(|(_, seq)| seq);
+        Some(head.unwrap_or(self.segments[index].range.from))
+    }
+
+    /// Puts older records of this boot before those that are here, on disk.
+    pub(super) fn prepend(&mut self, boot: &BootId, blocks: &[Block]) -> Result<(), String> {
+        let mine = self.segments.iter().position(|segment| segment.boot == *boot);
+        let index = mine.unwrap_or(self.segments.len());
+        let after = self.segments.get(index).map(|segment| segment.number);
+        let before = index.checked_sub(1).map(|before| self.segments[before].number);
+        let number = after.map_or(NUMBER_FIRST, |number| number.saturating_sub(1));
+        let taken = before.is_some_and(|before| before >= number);
+        let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return Ok(()) };
+        if taken {
+            return Err("the spool has no room before its records".to_owned());
+        }
+        let mut bytes = segment_head(boot).into_bytes();
+        blocks.iter().for_each(|block| bytes.extend(block.encode(boot)));
+        files::replace(&self.path(number), &bytes)?;
+        let range = SeqRange::new(first.range.from, last.range.to);
+        let (boot, bytes) = (boot.clone(), bytes.len() as u64);
+        self.segments.insert(index, Segment { number, boot, bytes, range, is_loss: false });
+        if index == 0 {
+            self.head = None;
+        }
+        if index + 1 == self.segments.len() {
+            self.tail = None;
         }
         Ok(())
     }
@@ -299,7 +361,7 @@ impl Spool {
             }
             let last_of_boot = segment.boot == *boot
                 && self.segments.get(1).is_none_or(|second| second.boot != *boot);
-            self.drop_first()?;
+            self.drop_at(0)?;
             if last_of_boot {
                 break;
             }
@@ -310,113 +372,78 @@ impl Spool {
     /// Passes over the blocks of the first segment that are acknowledged.
     fn move_head(&mut self, next: Seq) -> Result<(), String> {
         let Some(segment) = self.segments.front() else { return Ok(()) };
-        let Some(mut reader) = Reader::open(&self.path(segment.number))? else { return Ok(()) };
-        reader.go_to(self.head)?;
-        while let Some(head) = reader.next_head() {
-            if head.range.to > next {
-                break;
-            }
-            reader.skip_payload(&head)?;
-            self.head = reader.at;
+        let bytes = self.contents(segment)?;
+        let Some(mut reader) = Reader::new(&bytes) else { return Ok(()) };
+        reader.go_to(self.head.map_or(reader.at(), |(at, _)| at));
+        while let Some(block) = reader.next_block().filter(|block| block.range.to <= next) {
+            self.head = Some((reader.at(), block.range.to));
         }
         Ok(())
     }
 
-    /// Gives the blocks that are not acknowledged, oldest first, until `take` has enough.
+    /// A segment that somebody removed is empty.
+    fn contents(&self, segment: &Segment) -> Result<Vec<u8>, String> {
+        let path = self.path(segment.number);
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        files::read(&path, FILE_BYTES_MAX)
+    }
+
+    /// Gives the blocks that are not acknowledged, oldest first, until `take` has enough. What
+    /// should be there and is not is a loss.
     pub(super) fn read(
         &self,
-        mut take: impl FnMut(&BootId, Block) -> super::dispatch::Added,
+        now: Mono,
+        mut take: impl FnMut(&BootId, Block) -> Added,
     ) -> Result<(), String> {
         for (index, segment) in self.segments.iter().enumerate() {
-            let Some(mut reader) = Reader::open(&self.path(segment.number))? else { continue };
-            if index == 0 {
-                reader.go_to(self.head)?;
+            let head = self.head.filter(|_| index == 0);
+            let mut expected = head.map_or(segment.range.from, |(_, seq)| seq);
+            let bytes = self.contents(segment)?;
+            let mut reader = Reader::new(&bytes).filter(|reader| reader.boot == segment.boot);
+            if let (Some(reader), Some((at, _))) = (&mut reader, head) {
+                reader.go_to(at);
             }
-            while let Some(block) = reader.next_block() {
-                if take(&segment.boot, block) == super::dispatch::Added::Full {
+            loop {
+                let block = reader.as_mut().and_then(Reader::next_block);
+                let hole = block.as_ref().map_or(segment.range.to, |block| block.range.from);
+                if expected < hole {
+                    let range = SeqRange::new(expected, hole);
+                    self.complain_of_damage(segment, range, now);
+                    if take(&segment.boot, Block::of_loss(range, LossReason::Gone)) == Added::Full {
+                        return Ok(());
+                    }
+                }
+                let Some(block) = block else { break };
+                expected = expected.max(block.range.to);
+                if take(&segment.boot, block) == Added::Full {
                     return Ok(());
                 }
             }
         }
         Ok(())
     }
-}
 
-const NAME_DIGITS: usize = 8;
-
-fn segment_head(boot: &BootId) -> String {
-    format!("tasseograph spool v=1 boot={boot}\n")
+    fn complain_of_damage(&self, segment: &Segment, range: SeqRange, now: Mono) {
+        if let Some(unsaid) = self.damage.allow(now) {
+            let shown = files::quoted(&self.path(segment.number));
+            let (from, to) = (range.from.0, range.to.0);
+            log::error!("{shown} is damaged: records {from} to {to} are lost{unsaid}");
+        }
+    }
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> String {
     format!("cannot use the spool {}: {}", files::quoted(path), files::cause(error))
 }
 
-/// Reads one segment block by block; what is torn or damaged ends it.
-struct Reader {
-    path: PathBuf,
-    file: BufReader<File>,
-    boot: BootId,
-    /// Behind the last whole block.
-    at: u64,
-}
-
-impl Reader {
-    /// `None`: it is no segment of ours, or one that was torn in its first line.
-    fn open(path: &Path) -> Result<Option<Self>, String> {
-        let file = File::open(path).map_err(|error| failed(path, &error))?;
-        let mut file = BufReader::new(file);
-        let Some(line) = read_line(&mut file) else { return Ok(None) };
-        let boot = line.strip_prefix("tasseograph spool v=1 boot=").and_then(BootId::parse);
-        let at = line.len() as u64 + 1;
-        Ok(boot.map(|boot| Self { path: path.into(), file, boot, at }))
-    }
-
-    fn go_to(&mut self, at: u64) -> Result<(), String> {
-        self.file.seek(SeekFrom::Start(at)).map_err(|error| failed(&self.path, &error))?;
-        self.at = at;
-        Ok(())
-    }
-
-    fn next_head(&mut self) -> Option<BlockHead> {
-        let line = read_line(&mut self.file)?;
-        let head = BlockHead::parse(&line)?;
-        self.at += line.len() as u64 + 1;
-        Some(head)
-    }
-
-    fn skip_payload(&mut self, head: &BlockHead) -> Result<(), String> {
-        self.go_to(self.at + head.payload_bytes as u64)
-    }
-
-    fn next_block(&mut self) -> Option<Block> {
-        let begin = self.at;
-        let block = self.next_head().and_then(|head| {
-            let mut payload = Vec::new();
-            let limit = head.payload_bytes as u64;
-            self.file.by_ref().take(limit).read_to_end(&mut payload).ok()?;
-            self.at += limit;
-            Block::decode(&head, &payload)
-        });
-        if block.is_none() {
-            self.at = begin;
-        }
-        block
-    }
-}
-
-/// A line without its end; `None` where there is no whole one.
-fn read_line(file: &mut BufReader<File>) -> Option<String> {
-    let mut line = String::new();
-    file.by_ref().take(HEAD_BYTES_MAX as u64).read_line(&mut line).ok()?;
-    line.strip_suffix('\n').map(str::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::dispatch::{Added, Dispatch};
+    use super::super::dispatch::Dispatch;
     use super::*;
     use crate::kernel::Cursor;
+    use crate::time::Wall;
 
     struct Folder(PathBuf);
 
@@ -463,7 +490,7 @@ mod tests {
                 let is_done = done.iter().any(|(of, next)| of == boot && block.range.to <= *next);
                 if is_done { Added::All } else { dispatch.add(boot, block) }
             };
-            spool.read(take).unwrap();
+            spool.read(NOW, take).unwrap();
             let batch = dispatch.finish(Wall::from_micros(0), Wall::from_micros(0)).clone();
             if batch.range.len() == 0 {
                 return told;
@@ -549,7 +576,7 @@ mod tests {
             spool.append(&boot('1'), &block(at * 2, at * 2 + 2), NOW).unwrap();
             ends.push(spool.bytes());
         }
-        let path = spool.path(0);
+        let path = spool.path(NUMBER_FIRST);
         let whole = std::fs::read(&path).unwrap();
         for cut in 0..whole.len() {
             files::replace(&path, &whole[..cut]).unwrap();
@@ -570,8 +597,8 @@ mod tests {
         let folder = Folder::new("torn");
         let mut spool = folder.spool();
         spool.append(&boot('1'), &block(0, 5), NOW).unwrap();
-        let path = spool.path(0);
-        let half = block(5, 9).encode();
+        let path = spool.path(NUMBER_FIRST);
+        let half = block(5, 9).encode(&boot('1'));
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
         file.write_all(&half[..half.len() / 2]).unwrap();
         (spool.tail, spool.torn) = (None, true);
@@ -582,18 +609,82 @@ mod tests {
     }
 
     #[test]
-    fn added_is_what_read_asks_for() {
+    fn reading_ends_when_there_is_enough() {
         let folder = Folder::new("read");
         let mut spool = folder.spool();
         spool.append(&boot('1'), &block(0, 5), NOW).unwrap();
         spool.append(&boot('1'), &block(5, 9), NOW).unwrap();
         let mut seen = 0;
-        spool
-            .read(|_, _| {
-                seen += 1;
-                Added::Full
-            })
-            .unwrap();
+        let take = |_: &BootId, _: Block| {
+            seen += 1;
+            Added::Full
+        };
+        spool.read(NOW, take).unwrap();
         assert_eq!(seen, 1);
+    }
+
+    /// Whatever byte a disk returns wrongly, before a start or while running, costs at most the
+    /// block that it stands in, and what it costs is told.
+    #[test]
+    fn a_damaged_byte_costs_its_block_and_is_told() {
+        let folder = Folder::new("damage");
+        let mut spool = folder.spool();
+        for at in 0..3 {
+            spool.append(&boot('1'), &block(at * 2, at * 2 + 2), NOW).unwrap();
+        }
+        spool.append(&boot('2'), &block(0, 3), NOW).unwrap();
+        let path = spool.path(NUMBER_FIRST);
+        let whole = std::fs::read(&path).unwrap();
+        let head = segment_head(&boot('1')).len();
+        let length = (whole.len() - head) / 3;
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            files::replace(&path, &changed).unwrap();
+            let rest = "2: 3 records to 3";
+            let lost = at.checked_sub(head).map(|at| at / length);
+            // Of a segment whose first line is damaged, nobody can say whose records they are.
+            let running = match lost {
+                None => vec!["1: 0-6 gone, 0 records to 6", rest],
+                Some(0) => vec!["1: 0-2 gone, 4 records to 6", rest],
+                Some(1) => vec!["1: 2-4 gone, 4 records to 6", rest],
+                _ => vec!["1: 4-6 gone, 4 records to 6", rest],
+            };
+            assert_eq!(told(&spool), running, "byte {at}");
+            let started = match lost {
+                None => vec![rest],
+                // What stood before the first whole block, the ring or the cursor tells.
+                Some(0) => vec!["1: 4 records to 6", rest],
+                Some(1) => running,
+                _ => vec!["1: 4 records to 4", rest],
+            };
+            assert_eq!(told(&folder.spool()), started, "byte {at}, after a start");
+            if lost.is_none() {
+                drop(std::fs::remove_file(files::beside(&path, "damaged")));
+            }
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(told(&spool), ["1: 0-6 gone, 0 records to 6", "2: 3 records to 3"]);
+    }
+
+    #[test]
+    fn older_records_come_before_those_that_are_here() {
+        let folder = Folder::new("prepend");
+        let mut spool = folder.spool();
+        spool.append(&boot('1'), &block(0, 4), NOW).unwrap();
+        spool.append(&boot('2'), &block(20, 30), NOW).unwrap();
+        spool.acknowledge(&boot('1'), Seq(4)).unwrap();
+        spool.acknowledge(&boot('2'), Seq(25)).unwrap();
+        let lost = Block::of_loss(SeqRange::new(Seq(5), Seq(9)), LossReason::Overrun);
+        spool.prepend(&boot('2'), &[lost, block(9, 12), block(12, 20)]).unwrap();
+        assert_eq!(spool.first_of(&boot('2')), Some(Seq(5)));
+        spool.append(&boot('2'), &block(30, 31), NOW).unwrap();
+        for spool in [spool, folder.spool()] {
+            assert_eq!(told(&spool), ["2: 5-9 overrun, 22 records to 31"]);
+        }
+        let mut spool = folder.spool();
+        assert_eq!(spool.forget(&boot('2')).unwrap(), 26);
+        spool.prepend(&boot('3'), &[block(0, 4)]).unwrap();
+        assert_eq!(told(&spool), ["3: 4 records to 4"]);
     }
 }

@@ -35,10 +35,11 @@ const POST_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const POST_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// Room for a few blocks; and no more than a host can spare.
 const SPOOL_BYTES_MIN: u64 = 1024 * 1024;
-const SPOOL_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
-/// Room for the longest record (every byte of it escaped) and for what stands around it.
+const SPOOL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Room for the longest record (every byte of it escaped) and for what stands around it; and no
+/// more than the unit's MemoryMax leaves room for, several times.
 const PAYLOAD_BYTES_MIN: u64 = 64 * 1024;
-const PAYLOAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const PAYLOAD_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 impl AgentConfig {
     pub(crate) fn check(text: &str, probe: &Probe<'_>) -> Result<Self, Vec<Problem>> {
@@ -176,7 +177,7 @@ mod tests {
                 "hostname: \"a b\" cannot be used; a host name is 1 to 253 letters, digits, \".\", \
                  \"_\" or \"-\"",
                 "tls_skip_verify: \"perhaps\" is neither true nor false",
-                "max_payload_bytes: 12 is outside 65536..=16777216",
+                "max_payload_bytes: 12 is outside 65536..=4194304",
                 "poll_intervall: unknown key; did you mean \"poll_interval\"?",
                 "TASSEOGRAPH_API_KEY: not set; set it, or TASSEOGRAPH_API_KEY_FILE to a file that \
                  holds it",

@@ -32,12 +32,16 @@ pub(crate) enum LossReason {
     SpoolFull,
     /// The collector could not take them; the agent has set them aside.
     Refused,
+    /// Neither the agent's spool nor the kernel has them any more: the spool is damaged, or the
+    /// collector's database is an older one than the agent knew.
+    Gone,
     /// Neither sent nor said to be lost: an agent of ours never does this.
     Unexplained,
 }
 
 impl LossReason {
-    const ALL: [Self; 4] = [Self::Overrun, Self::SpoolFull, Self::Refused, Self::Unexplained];
+    const ALL: [Self; 5] =
+        [Self::Overrun, Self::SpoolFull, Self::Refused, Self::Gone, Self::Unexplained];
 
     /// As the wire, the spool and the `gaps` table have it.
     pub(crate) fn name(self) -> &'static str {
@@ -45,6 +49,7 @@ impl LossReason {
             Self::Overrun => "overrun",
             Self::SpoolFull => "spool_full",
             Self::Refused => "refused",
+            Self::Gone => "gone",
             Self::Unexplained => "unexplained",
         }
     }

@@ -58,6 +58,11 @@ pub(crate) fn truncate(path: &Path, bytes: u64) -> Result<(), String> {
     cut.map_err(|error| format!("cannot cut {}: {}", quoted(path), cause(&error)))
 }
 
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), String> {
+    let renamed = std::fs::rename(from, to);
+    renamed.map_err(|error| format!("cannot rename {}: {}", quoted(from), cause(&error)))
+}
+
 pub(crate) fn remove(path: &Path) -> Result<(), String> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -76,8 +81,11 @@ pub(crate) fn names_in(folder: &Path) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// Adds a line to a file for people to look into.
-pub(crate) fn append_line(path: &Path, line: &str) -> Result<(), String> {
+/// Adds a line to a file for people to look into, unless it holds `bytes_max` already.
+pub(crate) fn append_line(path: &Path, line: &str, bytes_max: u64) -> Result<(), String> {
+    if path.metadata().is_ok_and(|file| file.len() >= bytes_max) {
+        return Ok(());
+    }
     let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
     let written = file.and_then(|mut file| {
         file.write_all(line.trim_end().as_bytes())?;

@@ -157,8 +157,9 @@ fn losses(ranges: Vec<[u64; 2]>, reasons: Option<Vec<String>>) -> Result<Vec<Los
         None => vec![LossReason::Overrun; ranges.len()],
         Some(names) if names.len() == ranges.len() => names
             .iter()
-            .map(|name| LossReason::from_name(name).ok_or_else(|| refused("lost_reasons", UNKNOWN)))
-            .collect::<Result<_, _>>()?,
+            // A newer agent may know more of them.
+            .map(|name| LossReason::from_name(name).unwrap_or(LossReason::Unexplained))
+            .collect(),
         Some(_) => return Err(refused("lost_reasons", "not as many as lost has ranges")),
     };
     let loss = |([from, to], reason): ([u64; 2], LossReason)| Loss {
@@ -167,8 +168,6 @@ fn losses(ranges: Vec<[u64; 2]>, reasons: Option<Vec<String>>) -> Result<Vec<Los
     };
     Ok(ranges.into_iter().zip(reasons).map(loss).collect())
 }
-
-const UNKNOWN: &str = "one of them is not overrun, spool_full, refused or unexplained";
 
 fn refused(field: &str, why: &str) -> PostError {
     PostError(format!("{field}: {why}"))
@@ -287,7 +286,7 @@ mod tests {
         let huge = with(r#","first_seq":1,"next_seq":18446744073709551615"#);
         assert_eq!(huge, "next_seq: larger than any sequence number");
         let reasons = r#","first_seq":1,"next_seq":3,"lost":[[1,2]],"lost_reasons""#;
-        for bad in [r#":[]"#, r#":["overrun","overrun"]"#, r#":["bored"]"#] {
+        for bad in [r#":[]"#, r#":["overrun","overrun"]"#] {
             assert!(with(&format!("{reasons}{bad}")).starts_with("lost_reasons: "), "{bad}");
         }
         let record = with(r#","first_seq":1,"next_seq":2,"lines":["hello"]"#);

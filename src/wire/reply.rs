@@ -53,8 +53,8 @@ impl Reply {
     pub(crate) fn decode(body: &[u8]) -> Option<Self> {
         let raw: RawReply = serde_json::from_slice(body).ok()?;
         let status = ReplyStatus::ALL.into_iter().find(|status| status.name() == raw.status)?;
-        let next_seq = raw.next_seq.map(Seq).filter(|seq| *seq <= Seq::MAX);
-        Some(Self { status, next_seq })
+        let next_seq = raw.next_seq.map(Seq);
+        next_seq.is_none_or(|seq| seq <= Seq::MAX).then_some(Self { status, next_seq })
     }
 }
 
@@ -81,7 +81,8 @@ mod tests {
 
     #[test]
     fn a_captive_portal_is_no_collector() {
-        for body in ["", "<html>sign in</html>", "{}", r#"{"status":"ok"}"#, "\"stored\""] {
+        let huge = r#"{"status":"stored","next_seq":18446744073709551615}"#;
+        for body in ["", "<html>sign in</html>", "{}", r#"{"status":"ok"}"#, "\"stored\"", huge] {
             assert_eq!(Reply::decode(body.as_bytes()), None, "{body}");
         }
     }

@@ -1,57 +1,14 @@
-//! Promise 1 where it is hard: networks that fail half-way, answers that refuse, disks that are
-//! full, files that a crash tore. What was written is compared with what the database holds.
+//! Promise 1 where it is hard: networks that fail half-way, and answers that refuse. What was
+//! written is compared with what the database holds.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::support::disk::Disk;
+use super::support::host::{HASTY, Host};
 use super::support::proxy::{Network, Proxy};
 use super::support::scripted::{Act, Scripted, Seen};
-use super::support::{
-    Collector, Folder, Process, agent_config, agent_once, certificates, kernel_records, lines,
-    must_succeed, own_port, tasseograph, text, wait_until,
-};
-
-/// An agent's folder with a log of records `[0, count)`; `append` makes it longer.
-struct Host {
-    folder: Folder,
-    config: PathBuf,
-    next: u64,
-}
-
-impl Host {
-    fn new(count: u64, collector: &str, more: &str) -> Self {
-        let folder = Folder::new();
-        let log = folder.write("kmsg", &kernel_records(0, count));
-        let more = format!("hostname: web-1\nkmsg_path: {}\n{more}", log.display());
-        let config = agent_config(&folder, collector, &more);
-        Self { folder, config, next: count }
-    }
-
-    fn start(&self) -> Process {
-        Process::start(&mut tasseograph(&["agent", "-c", self.config.to_str().unwrap()]))
-    }
-
-    fn append(&mut self, count: u64) {
-        use std::io::Write;
-        let log = fs::OpenOptions::new().append(true).open(self.folder.path("kmsg"));
-        let records = kernel_records(self.next, self.next + count);
-        log.unwrap().write_all(records.as_bytes()).unwrap();
-        self.next += count;
-    }
-
-    fn arrived_once_in_order(&self, collector: &Collector) {
-        let cursor = self.next.to_string();
-        collector.wait_for("SELECT cursor FROM hosts WHERE hostname = 'web-1'", &cursor);
-        assert_eq!(collector.records("web-1"), lines(0, self.next));
-        assert_eq!(collector.one("SELECT COUNT(*) FROM gaps"), "0");
-    }
-}
-
-/// Polls often, and gives up soon.
-const HASTY: &str = "poll_interval: 100ms\ndrain_interval: 50ms\npost_timeout: 400ms\n";
+use super::support::{Collector, agent_once, lines, must_succeed, text, wait_until};
 
 #[test]
 fn a_network_that_fails_half_way_loses_and_repeats_nothing() {
@@ -135,6 +92,90 @@ fn a_record_that_is_refused_is_set_aside_and_the_rest_goes_on() {
     assert!(log.contains("record 7 is set aside in ") && log.contains("I cannot"), "{log}");
 }
 
+/// Neighbours too, and of a size that the collector does not take.
+#[test]
+fn many_records_that_are_refused_are_set_aside() {
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let shared = Arc::clone(&taken);
+    let picky = Scripted::start_tls(move |_, seen| {
+        let post: serde_json::Value = serde_json::from_str(&seen.body).unwrap();
+        let seq = |line: &serde_json::Value| -> u64 {
+            line.as_str().unwrap().split(',').nth(1).unwrap().parse().unwrap()
+        };
+        let seqs: Vec<_> = post["lines"].as_array().unwrap().iter().map(seq).collect();
+        if seqs.iter().any(|seq| (10..15).contains(seq)) {
+            return Act::Answer(400, r#"{"error":"no"}"#.into());
+        }
+        if seqs.iter().any(|seq| (30..32).contains(seq)) {
+            return Act::Answer(413, r#"{"error":"too large"}"#.into());
+        }
+        shared.lock().unwrap().extend(seqs);
+        stored(seen)
+    });
+    let host = Host::new(40, &format!("https://127.0.0.1:{}", picky.port), "");
+    must_succeed(&agent_once(&host.config));
+    let expected: Vec<u64> = (0..10).chain(15..30).chain(32..40).collect();
+    assert_eq!(*taken.lock().unwrap(), expected);
+    let quarantine = fs::read_to_string(host.folder.path("state.quarantine")).unwrap();
+    assert_eq!(quarantine.lines().count(), 7, "{quarantine}");
+}
+
+#[test]
+fn an_answer_that_acknowledges_nothing_is_a_failure() {
+    for (answer, why) in [
+        (r#"{"status":"stored","next_seq":0}"#, "acknowledges nothing of records 0 to 5"),
+        (r#"{"status":"skipped","next_seq":5}"#, "acknowledges nothing of records 0 to 5"),
+        (r#"{"status":"stored"}"#, "does not say where to go on"),
+        (r#"{"status":"stored","next_seq":18446744073709551615}"#, "is not a collector's answer"),
+    ] {
+        let stubborn = Scripted::start_tls(move |_, _| Act::Answer(200, answer.into()));
+        let host = Host::new(5, &format!("https://127.0.0.1:{}", stubborn.port), "");
+        let output = agent_once(&host.config);
+        assert_eq!(output.status.code(), Some(1), "{answer}");
+        assert!(text(&output.stderr).contains(why), "{answer}: {}", text(&output.stderr));
+        assert!(stubborn.count() <= 2, "{answer}: {} posts", stubborn.count());
+        assert!(!host.folder.path("state").exists(), "{answer}");
+    }
+}
+
+/// A database from a backup, and a collector that is slow and fails on the way: the ring has it
+/// all.
+#[test]
+fn looking_back_survives_a_slow_collector_and_failures() {
+    let cursor = Arc::new(Mutex::new((0_u64, 0_u32)));
+    let taken = Arc::new(Mutex::new(Vec::<String>::new()));
+    let (state, shared) = (Arc::clone(&cursor), Arc::clone(&taken));
+    let slow = Scripted::start_tls(move |_, seen| {
+        std::thread::sleep(Duration::from_millis(120));
+        let post: serde_json::Value = serde_json::from_str(&seen.body).unwrap();
+        let (first, next) =
+            (post["first_seq"].as_u64().unwrap(), post["next_seq"].as_u64().unwrap());
+        let mut state = state.lock().unwrap();
+        if first > state.0 {
+            return Act::Answer(200, format!(r#"{{"status":"duplicate","next_seq":{}}}"#, state.0));
+        }
+        if state.1 > 0 && next > first {
+            state.1 -= 1;
+            return Act::Answer(503, "{}".into());
+        }
+        let lines = post["lines"].as_array().unwrap().iter();
+        shared.lock().unwrap().extend(lines.map(|line| line.as_str().unwrap().to_owned()));
+        assert_eq!(post["lost"], serde_json::json!([]), "nothing is lost");
+        state.0 = state.0.max(next);
+        Act::Answer(200, format!(r#"{{"status":"stored","next_seq":{}}}"#, state.0))
+    });
+    let more = "poll_interval: 100ms\nmax_payload_bytes: 65536\n";
+    let mut host = Host::new(5_000, &format!("https://127.0.0.1:{}", slow.port), more);
+    let mut agent = host.start();
+    wait_until("all is taken", || cursor.lock().unwrap().0 == 5_000);
+    agent.wait_for_line("the collector has all records before 5000");
+    *cursor.lock().unwrap() = (100, 2);
+    taken.lock().unwrap().truncate(100);
+    host.append(5);
+    wait_until("all is taken again", || cursor.lock().unwrap().0 == 5_005);
+    assert_eq!(*taken.lock().unwrap(), lines(0, 5_005));
+}
+
 #[test]
 fn a_collector_that_refuses_everything_costs_no_record() {
     let refusing = Scripted::start_tls(|_, _| Act::Answer(400, r#"{"error":"no"}"#.into()));
@@ -185,248 +226,4 @@ fn a_refused_key_is_said_once_and_again_when_the_reason_changes() {
     for (part, times) in [("answered 401", 1), ("answered 503", 1), ("answered 403", 1)] {
         assert_eq!(log.matches(part).count(), times, "{part}: {log}");
     }
-}
-
-#[test]
-fn two_agents_never_share_a_state() {
-    let collector = Collector::start();
-    let host = Host::new(5, &collector.url(), "poll_interval: 1h\n");
-    let mut agent = host.start();
-    agent.wait_for_line("the collector has all records before 5");
-    let second = agent_once(&host.config);
-    assert_eq!(second.status.code(), Some(1));
-    let error = text(&second.stderr);
-    assert!(error.contains("another agent uses") && error.contains("state_file"), "{error}");
-    agent.kill();
-    must_succeed(&agent_once(&host.config));
-}
-
-#[test]
-fn a_state_that_is_cut_anywhere_loses_and_repeats_nothing() {
-    let collector = Collector::start();
-    let mut host = Host::new(5, &collector.url(), "");
-    must_succeed(&agent_once(&host.config));
-    let state = host.folder.path("state");
-    let whole = fs::read(&state).unwrap();
-    for cut in 0..whole.len() {
-        fs::write(&state, &whole[..cut]).unwrap();
-        host.append(1);
-        must_succeed(&agent_once(&host.config));
-    }
-    host.arrived_once_in_order(&collector);
-}
-
-/// Another boot's ring: what the spool holds of the one before is nowhere else.
-fn reboot(log: &Path) {
-    fs::write(log, format!("5,0,1,-;another boot\n{}", kernel_records(1, 4))).unwrap();
-}
-
-/// Three blocks in the spool of a host whose collector cannot be reached.
-fn host_with_spool(blocks: u64) -> Host {
-    let dead = format!("https://127.0.0.1:{}", own_port());
-    let mut host = Host::new(5, &dead, HASTY);
-    let _agent = host.start();
-    let segment = host.folder.path("state.spool/00000000");
-    let written = || fs::read_to_string(&segment).unwrap_or_default();
-    for block in 1..=blocks {
-        wait_until("the block is spooled", || {
-            written().matches("\nblock ").count() as u64 == block && written().ends_with('\n')
-        });
-        if block < blocks {
-            host.append(3);
-        }
-    }
-    host
-}
-
-fn reach(host: &Host, collector: &Collector, name: &str) {
-    let given = fs::read_to_string(&host.config).unwrap();
-    let lines = given.lines().map(|line| match line.split_once(": ") {
-        Some(("collector_url", _)) => format!("collector_url: {}\n", collector.url()),
-        Some(("hostname", _)) => format!("hostname: {name}\n"),
-        // A busy machine's disk may take longer.
-        Some(("post_timeout", _)) => String::new(),
-        _ => format!("{line}\n"),
-    });
-    fs::write(&host.config, lines.collect::<String>()).unwrap();
-}
-
-#[test]
-fn what_a_reboot_left_in_the_spool_is_sent_under_its_old_boot() {
-    let host = host_with_spool(3);
-    reboot(&host.folder.path("kmsg"));
-    let collector = Collector::start();
-    reach(&host, &collector, "web-1");
-    must_succeed(&agent_once(&host.config));
-    let boots = "SELECT group_concat(n) FROM (SELECT SUM(lines) AS n FROM deltas GROUP BY boot_id
-                 ORDER BY MIN(id))";
-    assert_eq!(collector.one(boots), "11,4");
-    assert_eq!(collector.records("web-1")[..11], lines(0, 11));
-    assert_eq!(collector.one("SELECT COUNT(*) FROM gaps"), "0");
-    assert!(!host.folder.path("state.spool/00000000").exists(), "it is acknowledged");
-}
-
-#[test]
-fn a_spool_that_is_cut_anywhere_gives_what_is_whole() {
-    let host = host_with_spool(3);
-    reboot(&host.folder.path("kmsg"));
-    let collector = Collector::start();
-    let segment = host.folder.path("state.spool/00000000");
-    let whole = fs::read(&segment).unwrap();
-    let is_block = |at: &usize| whole[*at..].starts_with(b"\nblock ");
-    let mut ends: Vec<_> = (0..whole.len()).filter(is_block).map(|at| at + 1).skip(1).collect();
-    ends.push(whole.len());
-    for cut in 0..=whole.len() {
-        let name = format!("cut-{cut}");
-        fs::write(&segment, &whole[..cut]).unwrap();
-        drop(fs::remove_file(host.folder.path("state")));
-        reach(&host, &collector, &name);
-        must_succeed(&agent_once(&host.config));
-        let blocks = ends.iter().filter(|end| **end <= cut).count();
-        let records = [0, 5, 8, 11][blocks];
-        let sent = collector.records(&name);
-        assert_eq!(sent[..sent.len() - 4], lines(0, records), "cut at {cut}");
-    }
-    assert_eq!(collector.one("SELECT COUNT(*) FROM gaps"), "0");
-}
-
-#[test]
-fn a_spool_that_is_full_says_exactly_what_it_dropped() {
-    let dead = format!("https://127.0.0.1:{}", own_port());
-    let more = format!("{HASTY}spool_max_bytes: 1048576\n");
-    let mut host = Host::new(1_000, &dead, &more);
-    let mut agent = host.start();
-    agent.wait_for_line("error cannot post to");
-    for _ in 0..5 {
-        host.append(20_000);
-        wait_until("the spool has it", || {
-            let last = format!("record number {}\n", host.next - 1);
-            let mut names: Vec<_> = fs::read_dir(host.folder.path("state.spool"))
-                .unwrap()
-                .map(|entry| entry.unwrap().path())
-                .collect();
-            names.sort();
-            let tail = names.last().and_then(|path| fs::read_to_string(path).ok());
-            tail.is_some_and(|tail| tail.ends_with(&last))
-        });
-    }
-    agent.kill();
-    let size: u64 = fs::read_dir(host.folder.path("state.spool"))
-        .unwrap()
-        .map(|entry| entry.unwrap().metadata().unwrap().len())
-        .sum();
-    assert!(size <= 1_048_576, "{size}");
-    let collector = Collector::start();
-    reach(&host, &collector, "web-1");
-    must_succeed(&agent_once(&host.config));
-    let gap = "SELECT first_seq || ' ' || reason FROM gaps";
-    assert_eq!(collector.one(gap), "0 spool_full");
-    let lost: u64 = collector.one("SELECT records_lost FROM hosts").parse().unwrap();
-    assert!(lost > 0);
-    assert_eq!(collector.records("web-1"), lines(lost, host.next));
-}
-
-/// `folder` is where the agent's state lies.
-fn state_in(host: &Host, folder: &Path) {
-    let given = fs::read_to_string(&host.config).unwrap();
-    let own = host.folder.path("state");
-    let there = folder.join("state");
-    fs::write(&host.config, given.replace(own.to_str().unwrap(), there.to_str().unwrap())).unwrap();
-}
-
-#[test]
-fn a_full_disk_of_the_agents_loses_and_repeats_nothing() {
-    let Some(disk) = Disk::of_kib(512) else { return };
-    let collector = Collector::start();
-    let proxy = Proxy::start(collector.port);
-    let mut host = Host::new(5, &proxy.url(), HASTY);
-    state_in(&host, &disk.path(""));
-    let mut agent = host.start();
-    agent.wait_for_line("the collector has all records before 5");
-    disk.fill();
-    // Neither disk nor network: what is new stays in the kernel's ring.
-    proxy.become_(Network::Cut);
-    host.append(5_000);
-    agent.wait_for_line("cannot use the spool");
-    proxy.become_(Network::Good);
-    // No disk: it goes to the collector all the same.
-    host.arrived_once_in_order(&collector);
-    host.append(5_000);
-    host.arrived_once_in_order(&collector);
-    agent.wait_for_line("no space left on device");
-    disk.free();
-    host.append(5);
-    host.arrived_once_in_order(&collector);
-    let state = || fs::read_to_string(disk.path("state")).unwrap();
-    wait_until("the state is written", || state().contains(&format!(" seq={} ", host.next)));
-    agent.kill();
-    host.append(5);
-    must_succeed(&agent_once(&host.config));
-    host.arrived_once_in_order(&collector);
-}
-
-/// The spool itself fills the disk: once the collector takes it, there is room again.
-#[test]
-fn a_disk_that_the_spool_fills_is_freed_by_its_delivery() {
-    let Some(disk) = Disk::of_kib(512) else { return };
-    let collector = Collector::start();
-    let proxy = Proxy::start(collector.port);
-    let mut host = Host::new(5, &proxy.url(), HASTY);
-    state_in(&host, &disk.path(""));
-    let mut agent = host.start();
-    agent.wait_for_line("the collector has all records before 5");
-    proxy.become_(Network::Cut);
-    host.append(3_000);
-    let spooled = || fs::read_to_string(disk.path("state.spool/00000000")).unwrap_or_default();
-    wait_until("the spool has it", || spooled().ends_with("number 3004\n"));
-    disk.fill();
-    host.append(30_000);
-    agent.wait_for_line("cannot use the spool");
-    proxy.become_(Network::Good);
-    host.arrived_once_in_order(&collector);
-    let state = || fs::read_to_string(disk.path("state")).unwrap();
-    wait_until("the state is written", || state().contains(&format!(" seq={} ", host.next)));
-}
-
-#[test]
-fn a_folder_that_cannot_be_written_is_said_at_the_start() {
-    let folder = Folder::new();
-    let log = folder.write("kmsg", &kernel_records(0, 1));
-    let config = folder.write(
-        "agent.yaml",
-        &format!(
-            "collector_url: https://127.0.0.1:1\nstate_file: /proc/tasseograph/state\n\
-             kmsg_path: {}\ntls_ca_file: {}\n",
-            log.display(),
-            certificates().cert.display()
-        ),
-    );
-    let output = agent_once(&config);
-    let error = text(&output.stderr);
-    assert!(matches!(output.status.code(), Some(1 | 78)), "{:?}: {error}", output.status);
-    assert!(error.contains("\"/proc/tasseograph\""), "{error}");
-}
-
-/// The older agent's state is a time. Nothing newer has come yet: the heartbeats until then must
-/// not make a gap of all that the older agent has sent.
-#[test]
-fn the_older_state_is_taken_over_without_a_gap() {
-    use std::io::Write;
-    let collector = Collector::start();
-    let host = Host::new(5, &collector.url(), "");
-    fs::write(host.folder.path("state"), super::support::now_rfc3339()).unwrap();
-    for _ in 0..2 {
-        must_succeed(&agent_once(&host.config));
-        assert_eq!(collector.records("web-1"), [""; 0]);
-    }
-    let newer = "6,5,900000000000000,-;newer than the state\n";
-    let log = fs::OpenOptions::new().append(true).open(host.folder.path("kmsg"));
-    log.unwrap().write_all(newer.as_bytes()).unwrap();
-    for _ in 0..2 {
-        must_succeed(&agent_once(&host.config));
-        assert_eq!(collector.records("web-1"), [newer]);
-    }
-    assert_eq!(collector.rows("SELECT first_seq || '-' || next_seq FROM gaps"), [""; 0]);
-    let state = fs::read_to_string(host.folder.path("state")).unwrap();
-    assert!(state.ends_with(" seq=6 v=1\n"), "{state}");
 }

@@ -20,4 +20,5 @@ mod ingest;
 mod kmsg;
 mod readme;
 mod real_model;
+mod spool;
 mod support;

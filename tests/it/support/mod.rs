@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod disk;
+pub(crate) mod host;
 pub(crate) mod proxy;
 pub(crate) mod scripted;
 
