@@ -7,13 +7,15 @@ use crate::exit::Exit;
 use crate::gate;
 use crate::store::Health;
 use crate::sys::clock;
-use crate::time::Mono;
+use crate::time::{Mono, Wall};
 
 /// How often the whole path is probed where no watchdog asks for more.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 /// One failed probe may be a busy moment; so many in a row are a dead server.
 const PROBE_FAILURES_MAX: u32 = 3;
 const TIDY_INTERVAL: Duration = Duration::from_secs(60);
+/// A collector that was down for longer deletes as much later, until it is started again.
+const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 const PRUNE_LIMIT: Duration = Duration::from_secs(5);
 /// A WAL of this size is not only busy: somebody keeps it from being cut back.
 const WAL_BYTES_LARGE: u64 = 64 * MIB;
@@ -25,11 +27,22 @@ pub(super) struct Watch<'a> {
     tidied_at: Option<Mono>,
     wal_is_large: bool,
     status: String,
+    /// The newest delta when this process began, and when that was.
+    newest: Option<(Wall, Mono)>,
 }
 
 impl<'a> Watch<'a> {
     pub(super) fn new(collector: &'a Collector) -> Self {
-        Self { collector, failures: 0, tidied_at: None, wal_is_large: false, status: String::new() }
+        let begun = clock::mono();
+        let newest = collector.store.newest_received().unwrap_or_default();
+        Self {
+            collector,
+            failures: 0,
+            tidied_at: None,
+            wal_is_large: false,
+            status: String::new(),
+            newest: newest.map(|newest| (newest, begun)),
+        }
     }
 
     /// Ends only when the server no longer answers: systemd starts a new process.
@@ -83,7 +96,7 @@ impl<'a> Watch<'a> {
     /// `false`: there is more to do.
     fn prune(&self, now: Mono) -> bool {
         let Some(retention) = self.collector.config.retention else { return true };
-        let before = clock::wall().minus(retention);
+        let before = self.believable(now).minus(retention);
         let (mut deleted, mut done) = (0, false);
         // What is left has its turn after the next probe: this thread pets the watchdog.
         while !done && clock::mono() < now.plus(PRUNE_LIMIT) {
@@ -102,6 +115,15 @@ impl<'a> Watch<'a> {
             log::info!("deleted {deleted} rows from before {before}");
         }
         done
+    }
+
+    /// A clock that was set ahead must not make everything old: time has passed since the newest
+    /// delta as far as this process has seen it pass, and a little more.
+    fn believable(&self, now: Mono) -> Wall {
+        let wall = clock::wall();
+        let latest =
+            self.newest.map(|(newest, begun)| newest.plus(now.remaining(begun)).plus(CLOCK_SLACK));
+        latest.map_or(wall, |latest| latest.min(wall))
     }
 
     fn tend_wal(&mut self, now: Mono) {

@@ -1,7 +1,12 @@
 //! What a post leaves behind: the delta, the host's cursor and the gaps, in one transaction.
 //!
 //! One cursor per host and boot decides what is new. An agent that sends a range again after a
-//! crash sends a longer one, so ranges are no key: what lies below the cursor is trimmed away.
+//! crash sends a longer one, so ranges are no key: what lies below the cursor is trimmed away. A
+//! range that begins above it is not taken the first time: the agent, which may know this database
+//! as it was before it came from a backup, is asked to go back to the cursor.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -44,7 +49,7 @@ impl Store {
         arrival: Arrival,
         done: impl FnOnce(Result<Stored, StoreError>) + Send + 'static,
     ) {
-        let ready = Ready::new(arrival);
+        let ready = Ready::new(arrival, Arc::clone(&self.asked));
         let bytes = ready.rows.records.len();
         self.submit(bytes, move |connection| ready.store(connection), done);
     }
@@ -55,6 +60,24 @@ struct Ready {
     post: Post,
     content: Content,
     rows: Rows,
+    asked: Arc<Asked>,
+}
+
+/// Which agents were asked to go back to which record. One that comes again with the same hole has
+/// nothing to fill it with.
+#[derive(Default)]
+pub(super) struct Asked(Mutex<HashSet<(HostName, BootId, Seq)>>);
+
+const ASKED_MAX: usize = 10_000;
+
+impl Asked {
+    fn is_first_time(&self, host: &HostName, boot: &BootId, cursor: Seq) -> bool {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.len() >= ASKED_MAX {
+            asked.clear();
+        }
+        asked.insert((host.clone(), boot.clone(), cursor))
+    }
 }
 
 struct Post {
@@ -87,7 +110,7 @@ impl Rows {
 }
 
 impl Ready {
-    fn new(arrival: Arrival) -> Self {
+    fn new(arrival: Arrival, asked: Arc<Asked>) -> Self {
         let Arrival { host, kernel, agent, timestamp, received_at, mut content } = arrival;
         let rows = match &mut content {
             Content::Text(lines) => {
@@ -98,7 +121,7 @@ impl Ready {
             }
             Content::Records { delta, boot_time } => Rows::of_records(delta, *boot_time, timestamp),
         };
-        Self { post: Post { host, kernel, agent, timestamp, received_at }, content, rows }
+        Self { post: Post { host, kernel, agent, timestamp, received_at }, content, rows, asked }
     }
 
     fn store(&self, connection: &Connection) -> Result<Stored, StoreError> {
@@ -106,21 +129,34 @@ impl Ready {
         match &self.content {
             Content::Text(_) => store_text(connection, &self.post, &self.rows),
             Content::Records { delta, boot_time } => {
-                let mut cursor = read_cursor(connection, &self.post.host, &delta.boot)?;
+                let host = &self.post.host;
+                let mut cursor = read_cursor(connection, host, &delta.boot)?;
+                let known = cursor.is_some();
+                if !known && has_booted_before(connection, host)? {
+                    // A boot begins at 0. Only of a host that is new here is the start unknown.
+                    cursor = Some(Seq(0));
+                }
                 if delta.range.len() == 0 {
-                    return heartbeat(connection, &self.post, cursor, delta);
+                    return heartbeat(connection, &self.post, cursor, known, delta);
                 }
                 if crash::wrong("range-key") {
-                    let is_stored = has_range(connection, &self.post.host, delta)?;
+                    let is_stored = has_range(connection, host, delta)?;
                     cursor = is_stored.then_some(delta.range.to);
                 }
+                if let Some(cursor) = cursor.filter(|cursor| *cursor < delta.range.from)
+                    && self.asked.is_first_time(host, &delta.boot, cursor)
+                {
+                    let (status, next_seq) = (ReplyStatus::Duplicate, Some(cursor));
+                    return Ok(Stored { status, next_seq, lines: 0, lost: 0, conflicts: vec![] });
+                }
+                let place = Place { cursor, known };
                 match cursor.filter(|cursor| *cursor > delta.range.from) {
-                    None => store_records(connection, &self.post, cursor, delta, &self.rows),
+                    None => store_records(connection, &self.post, place, delta, &self.rows),
                     Some(stored) => {
                         let mut delta = delta.clone();
                         delta.trim(stored);
                         let rows = Rows::of_records(&delta, *boot_time, self.post.timestamp);
-                        store_records(connection, &self.post, cursor, &delta, &rows)
+                        store_records(connection, &self.post, place, &delta, &rows)
                     }
                 }
             }
@@ -157,6 +193,12 @@ fn store_text(connection: &Connection, post: &Post, rows: &Rows) -> Result<Store
     Ok(Stored { status, next_seq: None, lines: rows.lines, lost: 0, conflicts: Vec::new() })
 }
 
+fn has_booted_before(connection: &Connection, host: &HostName) -> Result<bool, StoreError> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM cursors WHERE hostname = ?1 LIMIT 1")?
+        .exists([host.as_str()])?)
+}
+
 /// Where it is ahead of the cursor, this database is older than the agent's state (restored from a
 /// backup): the agent goes back and sends what its ring still holds. Where there is no cursor, the
 /// agent may not know its start yet, so none is made: its first record is its start.
@@ -164,10 +206,11 @@ fn heartbeat(
     connection: &Connection,
     post: &Post,
     cursor: Option<Seq>,
+    known: bool,
     delta: &Delta,
 ) -> Result<Stored, StoreError> {
     let mut conflicts = Vec::new();
-    if let Some(cursor) = cursor {
+    if let Some(cursor) = cursor.filter(|_| known) {
         conflicts = conflict::note(connection, &post.host, &delta.boot, true, post.received_at)?;
         move_cursor(connection, post, &delta.boot, cursor, 0)?;
     }
@@ -176,11 +219,19 @@ fn heartbeat(
     Ok(Stored { status, next_seq: Some(next_seq), lines: 0, lost: 0, conflicts })
 }
 
+/// Where the collector is in a boot.
+#[derive(Clone, Copy)]
+struct Place {
+    cursor: Option<Seq>,
+    /// This host has posted this boot before.
+    known: bool,
+}
+
 /// `delta` and `rows` begin at the cursor, or after it.
 fn store_records(
     connection: &Connection,
     post: &Post,
-    cursor: Option<Seq>,
+    Place { cursor, known }: Place,
     delta: &Delta,
     rows: &Rows,
 ) -> Result<Stored, StoreError> {
@@ -201,7 +252,6 @@ fn store_records(
     if rows.lines > 0 {
         insert_delta(connection, post, Some((boot, delta.range)), rows)?;
     }
-    let known = cursor.is_some();
     let conflicts = conflict::note(connection, &post.host, boot, known, post.received_at)?;
     move_cursor(connection, post, boot, next_seq, lost)?;
     let nothing_new = rows.lines == 0 && lost == 0;

@@ -18,7 +18,7 @@ use std::fmt;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -43,6 +43,7 @@ const PRUNE_ROWS_MAX: u32 = 500;
 pub(crate) struct Store {
     connection: Mutex<Connection>,
     queue: group::Queue,
+    asked: Arc<ingest::Asked>,
     wal: PathBuf,
 }
 
@@ -112,6 +113,7 @@ impl Store {
         Ok(Self {
             connection: Mutex::new(connection),
             queue: group::Queue::default(),
+            asked: Arc::default(),
             wal: wal::path_of(path),
         })
     }
@@ -139,6 +141,13 @@ impl Store {
             connection.execute("DELETE FROM conflicts WHERE last_seen < ?1", [&before])?;
             Ok(pruned + gaps)
         })
+    }
+
+    /// When the newest delta came, by the clock of then.
+    pub(crate) fn newest_received(&self) -> Result<Option<Wall>, StoreError> {
+        let newest: Option<String> =
+            self.lock().query_row("SELECT max(received_at) FROM deltas", [], |row| row.get(0))?;
+        Ok(newest.as_deref().and_then(Wall::parse))
     }
 
     /// Tries whether the database can be written again, if the last write failed.

@@ -124,6 +124,47 @@ fn a_database_from_a_backup_gets_what_the_ring_still_holds() {
     assert_eq!(collector.one("SELECT COUNT(*) FROM gaps"), "0");
 }
 
+/// A database from before a reboot, and a state that is lost across one.
+#[test]
+fn a_boot_that_the_database_does_not_know_is_sent_from_its_start() {
+    let collector = Collector::start();
+    let (folder, config) = folder_with(10, &collector.url(), "");
+    must_succeed(&agent_once(&config));
+    let ring = format!("5,0,1,-;another boot\n{}", kernel_records(1, 200));
+    fs::write(folder.path("kmsg"), &ring).unwrap();
+    must_succeed(&agent_once(&config));
+    let forget = "DELETE FROM deltas WHERE boot_id = (SELECT boot_id FROM hosts);
+         DELETE FROM cursors WHERE boot_id = (SELECT boot_id FROM hosts);
+         UPDATE hosts SET boot_id = (SELECT boot_id FROM cursors);";
+    collector.wait_analysed();
+    collector.db().execute_batch(forget).unwrap();
+    append(&folder, &kernel_records(200, 205));
+    must_succeed(&agent_once(&config));
+    assert_eq!(collector.one("SELECT SUM(lines) FROM deltas"), "215");
+    assert_eq!(collector.one("SELECT COUNT(*) FROM gaps"), "0");
+    // A third boot, whose ring has lost its start, and nobody knows how far it was sent.
+    fs::remove_file(folder.path("state")).unwrap();
+    let ring = format!("5,500,1,-;a third boot\n{}", kernel_records(501, 510));
+    fs::write(folder.path("kmsg"), ring).unwrap();
+    must_succeed(&agent_once(&config));
+    let gap = "SELECT first_seq || '-' || next_seq || ' ' || reason FROM gaps";
+    assert_eq!(collector.one(gap), "0-500 overrun");
+    assert_eq!(collector.one("SELECT SUM(lines) FROM deltas"), "225");
+}
+
+#[test]
+fn a_state_that_is_a_little_ahead_skips_nothing() {
+    let collector = Collector::start();
+    let (folder, config) = folder_with(5, &collector.url(), "");
+    must_succeed(&agent_once(&config));
+    let state = fs::read_to_string(folder.path("state")).unwrap();
+    fs::write(folder.path("state"), state.replace("seq=5", "seq=8")).unwrap();
+    append(&folder, &kernel_records(5, 20));
+    must_succeed(&agent_once(&config));
+    assert_eq!(collector.records("web-1"), lines(0, 20));
+    assert_eq!(collector.one("SELECT COUNT(*) FROM gaps"), "0");
+}
+
 #[test]
 fn a_captive_portal_is_no_acknowledgement() {
     let portal = Scripted::start_tls(|_, _| Act::Answer(200, "<html>sign in</html>".into()));

@@ -57,9 +57,10 @@ fn gaps_are_counted_exactly_once() {
     let first = body(10..20, "[10,15],[16,19]", &format!("{},{}", line(15), line(19)));
     assert_eq!(post(collector.port, &first).body, r#"{"status":"stored","next_seq":20}"#);
     assert_eq!(post(collector.port, &first).body, r#"{"status":"duplicate","next_seq":20}"#);
-    // The agent says nothing of [20, 25) and leaves out 27.
+    // The agent says nothing of [20, 25) and leaves out 27: it is asked to go back, once.
     let second = body(25..29, "", &format!("{},{},{}", line(25), line(26), line(28)));
-    assert_eq!(post(collector.port, &second).status, 200);
+    assert_eq!(post(collector.port, &second).body, r#"{"status":"duplicate","next_seq":20}"#);
+    assert_eq!(post(collector.port, &second).body, r#"{"status":"stored","next_seq":29}"#);
     // Only losses: nothing to analyse, but a gap all the same.
     assert_eq!(post(collector.port, &body(29..33, "[29,33]", "")).status, 200);
     let gaps = collector
@@ -92,8 +93,26 @@ fn a_heartbeat_before_the_first_record_is_no_start() {
     assert_eq!(collector.one("SELECT records_lost FROM hosts"), "0");
     // From then on there is a start, and what is left out is a gap.
     assert_eq!(post(collector.port, &records(703..703, "")).status, 200);
-    assert_eq!(post(collector.port, &records(705..706, "")).status, 200);
+    for _ in 0..2 {
+        assert_eq!(post(collector.port, &records(705..706, "")).status, 200);
+    }
     assert_eq!(collector.one("SELECT first_seq || '-' || next_seq FROM gaps"), "703-705");
+}
+
+/// Of a host that has booted before, every boot begins at 0, also for a database from a backup.
+#[test]
+fn a_known_hosts_next_boot_begins_at_zero() {
+    let collector = Collector::start();
+    assert_eq!(post(collector.port, &records(700..703, "")).status, 200);
+    let rebooted = |range: std::ops::Range<u64>| {
+        records(range, "").replace(BOOT, "00000000-7ed4-4935-b73e-ea4262667985")
+    };
+    let answer = |body: String| post(collector.port, &body).body;
+    assert_eq!(answer(rebooted(205..205)), r#"{"status":"skipped","next_seq":0}"#);
+    assert_eq!(answer(rebooted(205..210)), r#"{"status":"duplicate","next_seq":0}"#);
+    assert_eq!(answer(rebooted(0..210)), r#"{"status":"stored","next_seq":210}"#);
+    assert_eq!(collector.one("SELECT SUM(lines) FROM deltas"), "213");
+    assert_eq!(collector.one("SELECT COUNT(*) FROM gaps"), "0");
 }
 
 #[test]
@@ -366,4 +385,27 @@ fn what_was_acknowledged_in_groups_survives_sigkill_too() {
     }
     assert_eq!(collector.one("PRAGMA integrity_check"), "ok");
     assert_eq!(collector.one("SELECT COUNT(*) FROM gaps"), "0");
+}
+
+/// A clock that is set ahead makes nothing old.
+#[test]
+fn retention_goes_by_the_time_that_has_passed() {
+    let more = "llm_endpoints: [{url: \"builtin:\"}]\nretention_days: 30\n";
+    let mut collector = Collector::with(more);
+    post(collector.port, &records(0..3, ""));
+    collector.wait_analysed();
+    collector.process.kill();
+    // As seen from a clock that runs 40 days ahead.
+    let old = "UPDATE deltas SET received_at =
+        strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-40 days')";
+    collector.db().execute(old, []).unwrap();
+    collector.start_again();
+    for seq in 3..6 {
+        post(collector.port, &records(seq..seq + 1, ""));
+        collector.wait_analysed();
+    }
+    assert_eq!(collector.one("SELECT COUNT(*) FROM deltas"), "4");
+    // Of the next process, the newest is new: what is old goes.
+    collector.restart();
+    collector.wait_for("SELECT COUNT(*) FROM deltas", "3");
 }
