@@ -15,6 +15,8 @@ use crate::sys::http::{Client, ClientSettings, Deadline};
 use crate::wire::{HostName, Outgoing, Reply};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// What fits into the collector's drain before it closes.
+const UNASKED_BYTES_MAX: usize = 32 * 1024;
 const REPLY_BYTES_MAX: u64 = 64 * 1024;
 const REASON_CHARS_MAX: usize = 300;
 
@@ -57,6 +59,7 @@ impl Sender {
             connect_timeout: CONNECT_TIMEOUT,
             deadline: Deadline::Phase(config.post_timeout),
             answer_bytes_max: REPLY_BYTES_MAX,
+            unasked_bytes_max: Some(UNASKED_BYTES_MAX),
         })?;
         let poster =
             Poster { client, url: config.ingest_url.clone(), api_key: config.api_key.clone() };

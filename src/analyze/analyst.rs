@@ -172,6 +172,8 @@ fn ready(endpoint: &Endpoint) -> Result<Ready, String> {
                 connect_timeout: http.connect_timeout,
                 deadline: Deadline::Call(http.timeout),
                 answer_bytes_max: ANSWER_BYTES_MAX,
+                // Not every server knows the question.
+                unasked_bytes_max: None,
             })?,
             url: http.url.clone(),
             api_key: http.api_key.clone(),

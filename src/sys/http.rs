@@ -26,6 +26,9 @@ pub(crate) struct ClientSettings<'a> {
     pub(crate) connect_timeout: Duration,
     pub(crate) deadline: Deadline,
     pub(crate) answer_bytes_max: u64,
+    /// Bodies that are larger wait for the server's `100 Continue`, if it sends one. Without, who is
+    /// refused may find the connection closed in mid-body, and never read why.
+    pub(crate) unasked_bytes_max: Option<usize>,
 }
 
 /// What has to be over in time.
@@ -42,6 +45,7 @@ pub(crate) struct Client {
     agent: ureq::Agent,
     timeout: Duration,
     answer_bytes_max: u64,
+    unasked_bytes_max: Option<usize>,
 }
 
 /// Any HTTP answer, whatever its status.
@@ -98,6 +102,7 @@ impl Client {
             agent: config.into(),
             timeout: call.or(phase).unwrap_or_default(),
             answer_bytes_max: settings.answer_bytes_max,
+            unasked_bytes_max: settings.unasked_bytes_max,
         })
     }
 
@@ -110,6 +115,9 @@ impl Client {
         let mut request = self.agent.post(url).header("Content-Type", "application/json");
         if let Some(secret) = bearer {
             request = request.header("Authorization", format!("Bearer {}", secret.expose()));
+        }
+        if self.unasked_bytes_max.is_some_and(|limit| body.len() > limit) {
+            request = request.header("Expect", "100-continue");
         }
         let mut response = request.send(body).map_err(|error| self.no_answer(error))?;
         let retry_after = response.headers().get("retry-after").and_then(|value| {

@@ -199,6 +199,22 @@ fn refusals_are_said_in_words() {
     );
 }
 
+/// A large post too: the collector closes before it has been sent, and says why before that.
+#[test]
+fn a_wrong_key_is_named_whatever_is_posted() {
+    let collector = Collector::start();
+    let (folder, config) = folder_with(20_000, &collector.url(), "");
+    for _ in 0..5 {
+        let output = tasseograph(&["agent", "--once", "-c", config.to_str().unwrap()])
+            .env("TASSEOGRAPH_API_KEY", "wrong")
+            .output()
+            .unwrap();
+        let error = text(&output.stderr);
+        assert!(error.contains("answered 401: the key is not the collector's"), "{error}");
+    }
+    drop(folder);
+}
+
 #[test]
 fn certificates_are_checked_unless_told_otherwise() {
     let made = certificates();
