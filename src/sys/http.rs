@@ -26,8 +26,8 @@ pub(crate) struct ClientSettings<'a> {
     pub(crate) connect_timeout: Duration,
     pub(crate) deadline: Deadline,
     pub(crate) answer_bytes_max: u64,
-    /// Bodies that are larger wait for the server's `100 Continue`, if it sends one. Without, who is
-    /// refused may find the connection closed in mid-body, and never read why.
+    /// Bodies that are larger wait for the server's `100 Continue`, if it sends one. Without, who
+    /// is refused may find the connection closed in mid-body, and never read why.
     pub(crate) unasked_bytes_max: Option<usize>,
 }
 
