@@ -177,7 +177,7 @@ mod tests {
                 "hostname: \"a b\" cannot be used; a host name is 1 to 253 letters, digits, \".\", \
                  \"_\" or \"-\"",
                 "tls_skip_verify: \"perhaps\" is neither true nor false",
-                "max_payload_bytes: 12 is outside 65536..=4194304",
+                "max_payload_bytes: 12 is not from 65536 to 4194304",
                 "poll_intervall: unknown key; did you mean \"poll_interval\"?",
                 "TASSEOGRAPH_API_KEY: not set; set it, or TASSEOGRAPH_API_KEY_FILE to a file that \
                  holds it",

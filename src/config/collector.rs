@@ -164,7 +164,7 @@ fn payload_bytes(file: &mut Section) -> usize {
     match file.whole("max_payload_bytes", 0..=PAYLOAD_BYTES_MAX) {
         0 => PAYLOAD_BYTES_DEFAULT as usize,
         bytes if bytes < PAYLOAD_BYTES_MIN => {
-            let what = format!("{bytes} is outside {PAYLOAD_BYTES_MIN}..={PAYLOAD_BYTES_MAX}");
+            let what = format!("{bytes} is not from {PAYLOAD_BYTES_MIN} to {PAYLOAD_BYTES_MAX}");
             file.problem("max_payload_bytes", what);
             0
         }
@@ -299,7 +299,7 @@ mod tests {
         let config = check(&format!("{LEAST}max_payload_bytes: 0"), KEYS).unwrap();
         assert_eq!(config.payload_bytes, 1024 * 1024);
         let problems = check(&format!("{LEAST}max_payload_bytes: 1"), KEYS).unwrap_err();
-        assert_eq!(problems, ["max_payload_bytes: 1 is outside 1024..=16777216"]);
+        assert_eq!(problems, ["max_payload_bytes: 1 is not from 1024 to 16777216"]);
     }
 
     #[test]

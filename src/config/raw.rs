@@ -121,7 +121,7 @@ impl Section {
         match text.parse::<u64>() {
             Ok(number) if legal.contains(&number) => return number,
             Ok(_) => {
-                let what = format!("{text} is outside {}..={}", legal.start(), legal.end());
+                let what = format!("{text} is not from {} to {}", legal.start(), legal.end());
                 self.problem(name, what);
             }
             Err(_) => self.problem(name, format!("\"{text}\" is not a whole number")),
