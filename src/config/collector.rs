@@ -95,11 +95,9 @@ impl CollectorConfig {
         }
         let tls_cert = file.path("tls_cert");
         let tls_key = file.path("tls_key");
-        if let (Some(cert), Some(key)) = (&tls_cert, &tls_key) {
-            let [cert, key] = (probe.key_pair)(cert, key);
-            file.check("tls_cert", cert);
-            file.check("tls_key", key);
-        }
+        let [cert, key] = (probe.key_pair)(tls_cert.as_deref(), tls_key.as_deref());
+        file.check("tls_cert", cert);
+        file.check("tls_key", key);
         let payload_bytes = payload_bytes(&mut file);
         let workers = file.whole("analysis_workers", 1..=WORKERS_MAX);
         let retention_days = file.whole("retention_days", 0..=RETENTION_DAYS_MAX);

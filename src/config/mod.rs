@@ -63,6 +63,9 @@ pub(crate) enum Trust {
 /// Fine, or what is wrong, in words.
 pub(crate) type Checked = Result<(), String>;
 
+/// Of a certificate and its key, each where its path can be used.
+pub(crate) type CheckPair = dyn Fn(Option<&Path>, Option<&Path>) -> [Checked; 2];
+
 /// How the checks look at the world. Each answer is `Err` with what is wrong, in words.
 pub(crate) struct Probe<'a> {
     pub(crate) environment: &'a dyn Fn(&str) -> Option<String>,
@@ -72,8 +75,9 @@ pub(crate) struct Probe<'a> {
     pub(crate) ca_file: &'a dyn Fn(&Path) -> Result<(), String>,
     /// Whether this host has certificates to trust.
     pub(crate) host_store: &'a dyn Fn() -> Result<(), String>,
-    /// Whether a certificate and its key can be used: problems of the first, of the second.
-    pub(crate) key_pair: &'a dyn Fn(&Path, &Path) -> [Checked; 2],
+    /// Whether a certificate and its key can be used: problems of the first, of the second. Where
+    /// only one of them has a path, that one is looked at.
+    pub(crate) key_pair: &'a CheckPair,
     /// Whether a file can be made in the folder of this path.
     pub(crate) writable: &'a dyn Fn(&Path) -> Result<(), String>,
 }

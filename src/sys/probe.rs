@@ -17,7 +17,11 @@ pub(crate) fn with_probe<T>(environment: &Environment, run: impl FnOnce(&Probe<'
     })
 }
 
-fn key_pair(cert: &Path, key: &Path) -> [Result<(), String>; 2] {
+fn key_pair(cert: Option<&Path>, key: Option<&Path>) -> [Result<(), String>; 2] {
+    let (Some(cert), Some(key)) = (cert, key) else {
+        let cert = cert.map_or(Ok(()), |path| tls::certificates(path).map(drop));
+        return [cert, key.map_or(Ok(()), |path| tls::private_key(path).map(drop))];
+    };
     match tls::server_config(cert, key) {
         Ok(_) => [Ok(()), Ok(())],
         Err(error) => [error.cert, error.key],

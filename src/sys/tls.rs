@@ -76,7 +76,7 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     Ok(certs)
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let pem = files::read(path, PEM_BYTES_MAX)?;
     let shown = files::quoted(path);
     PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
