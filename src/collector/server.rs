@@ -51,10 +51,10 @@ impl Key {
     pub(super) fn admit(&self, head: &Head, peer: IpAddr) -> Result<(), Answer> {
         match (head.path.as_str(), head.method.as_str()) {
             // Whoever needs no key must not book room for a body either.
-            (HEALTH_PATH, "GET") if head.content_length > 0 => {
+            (HEALTH_PATH, "GET" | "HEAD") if head.content_length > 0 => {
                 Err(Answer::error(413, "no body belongs here"))
             }
-            (HEALTH_PATH, "GET") => Ok(()),
+            (HEALTH_PATH, "GET" | "HEAD") => Ok(()),
             (INGEST_PATH, "POST") if self.matches(head.authorization.as_deref()) => Ok(()),
             (INGEST_PATH, "POST") => {
                 if let Some(unsaid) = self.refused.allow(clock::mono()) {
@@ -62,7 +62,8 @@ impl Key {
                 }
                 Err(Answer::error(401, "the key is wrong or missing"))
             }
-            (HEALTH_PATH | INGEST_PATH, _) => Err(Answer::error(405, "not with this method")),
+            (HEALTH_PATH, _) => Err(Answer::method_not_allowed("GET, HEAD")),
+            (INGEST_PATH, _) => Err(Answer::method_not_allowed("POST")),
             _ => Err(Answer::error(404, "there is nothing here")),
         }
     }

@@ -32,6 +32,8 @@ struct Connection<'a> {
     /// Read and not yet used.
     pending: Vec<u8>,
     drain: Drain,
+    /// The request asked for the head of an answer alone.
+    bodiless: bool,
 }
 
 /// How much is read from a client before the connection is closed.
@@ -63,8 +65,15 @@ fn try_serve(gate: &Gate, tcp: TcpStream, peer: IpAddr) -> io::Result<()> {
     let tls = ServerConnection::new(Arc::clone(&gate.tls)).map_err(io::Error::other)?;
     let mut stream = DeadlineStream::new(tcp);
     stream.within(HANDSHAKE_LIMIT);
-    let mut connection =
-        Connection { gate, peer, tls, stream, pending: Vec::new(), drain: STRANGER_DRAIN };
+    let mut connection = Connection {
+        gate,
+        peer,
+        tls,
+        stream,
+        pending: Vec::new(),
+        drain: STRANGER_DRAIN,
+        bodiless: false,
+    };
     while connection.tls.is_handshaking() {
         let (read, written) = connection.tls.complete_io(&mut connection.stream)?;
         if read + written == 0 {
@@ -91,11 +100,13 @@ impl Connection<'_> {
     }
 
     fn exchange(&mut self) -> io::Result<Exchange> {
+        self.bodiless = false;
         let head = match self.read_head()? {
             None => return Ok(Exchange::Over),
             Some(Err(answer)) => return Ok(Exchange::Answered { answer, keep_alive: false }),
             Some(Ok(head)) => head,
         };
+        self.bodiless = head.is_bodiless();
         if let Err(answer) = self.admit(&head) {
             return Ok(Exchange::Answered { answer, keep_alive: false });
         }
@@ -194,8 +205,8 @@ impl Connection<'_> {
         if let Some(seconds) = answer.retry_after {
             text.push_str(&format!("Retry-After: {seconds}\r\n"));
         }
-        if answer.status == 405 {
-            text.push_str("Allow: GET, POST\r\n");
+        if let Some(methods) = answer.allow {
+            text.push_str(&format!("Allow: {methods}\r\n"));
         }
         if answer.status == 401 {
             text.push_str("WWW-Authenticate: Bearer\r\n");
@@ -203,7 +214,9 @@ impl Connection<'_> {
         let connection = if keep_alive { "keep-alive" } else { "close" };
         text.push_str(&format!("Connection: {connection}\r\n\r\n"));
         let mut bytes = text.into_bytes();
-        bytes.extend_from_slice(&answer.body);
+        if !self.bodiless {
+            bytes.extend_from_slice(&answer.body);
+        }
         self.stream.within(WRITE_LIMIT);
         self.plain().write_all(&bytes)?;
         self.plain().flush()

@@ -30,6 +30,11 @@ pub(super) enum Parsed {
 }
 
 impl Head {
+    /// Whether the answer is to have no body.
+    pub(super) fn is_bodiless(&self) -> bool {
+        self.method == "HEAD"
+    }
+
     pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Answer> {
         let Some(length) = head_length(bytes)? else {
             return if bytes.len() >= HEAD_BYTES_MAX {

@@ -63,7 +63,9 @@ fn request(
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(INNER_LIMIT))?;
     stream.set_write_timeout(Some(INNER_LIMIT))?;
-    let (method, path, length) = (&head.method, &head.path, body.len());
+    // An answer is read whole; of one to HEAD the gate passes on the head.
+    let method = if head.is_bodiless() { "GET" } else { head.method.as_str() };
+    let (path, length) = (&head.path, body.len());
     let text = format!(
         "{method} {path} HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\
          {SECRET_HEADER}: {secret}\r\n{PEER_HEADER}: {peer}\r\nContent-Length: {length}\r\n\r\n"
@@ -91,5 +93,6 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
         // tiny_http's own, for a request that a panic dropped.
         return Some(Answer::error(status, "a fault of ours"));
     }
-    Some(Answer { status, retry_after: number("retry-after"), body: body.to_vec() })
+    let retry_after = number("retry-after");
+    Some(Answer { status, retry_after, allow: None, body: body.to_vec() })
 }

@@ -52,13 +52,21 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// Seconds.
     pub(crate) retry_after: Option<u32>,
+    /// The methods that the path does take.
+    pub(crate) allow: Option<&'static str>,
     /// JSON.
     pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
     pub(crate) fn error(status: u16, reason: &str) -> Self {
-        Self { status, retry_after: None, body: crate::wire::error_body(reason).into_bytes() }
+        let body = crate::wire::error_body(reason).into_bytes();
+        Self { status, retry_after: None, allow: None, body }
+    }
+
+    /// The path is there, but not for this method.
+    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
+        Self { allow: Some(allow), ..Self::error(405, "not with this method") }
     }
 
     fn busy(reason: &str) -> Self {

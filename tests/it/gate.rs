@@ -153,3 +153,29 @@ fn a_stranger_books_no_room_for_bodies() {
         assert_eq!(read_answer(&mut stream).status, 413);
     }
 }
+
+#[test]
+fn head_is_answered_like_get_without_a_body_and_405_says_what_a_path_takes() {
+    let collector = Collector::start();
+    let mut stream = connect(collector.port);
+    let both = b"HEAD /health HTTP/1.1\r\n\r\nGET /health HTTP/1.1\r\nConnection: close\r\n\r\n";
+    stream.write_all(both).unwrap();
+    let mut all = String::new();
+    drop(stream.read_to_string(&mut all));
+    let body = r#"{"status":"ok"}"#;
+    let length = format!("Content-Length: {}\r\n", body.len());
+    assert_eq!(all.matches("HTTP/1.1 200 OK\r\n").count(), 2, "{all}");
+    assert_eq!((all.matches(&length).count(), all.matches(body).count()), (2, 1), "{all}");
+    for (method, path, allow) in
+        [("GET", "/ingest", "POST"), ("POST", "/health", "GET, HEAD"), ("PUT", "/ingest", "POST")]
+    {
+        let answer = request(collector.port, method, path, Some(KEY), b"");
+        assert_eq!(answer.status, 405);
+        assert!(answer.head.contains(&format!("\r\nAllow: {allow}\r\n")), "{}", answer.head);
+    }
+    let mut stream = connect(collector.port);
+    stream.write_all(b"HEAD /nothing HTTP/1.1\r\n\r\n").unwrap();
+    let mut all = String::new();
+    drop(stream.read_to_string(&mut all));
+    assert!(all.starts_with("HTTP/1.1 404 ") && all.ends_with("\r\n\r\n"), "{all}");
+}
