@@ -22,7 +22,7 @@ const LOG_LINES_MAX: usize = 3_000_000;
 /// `tasseograph analyze`; `config` is a collector's, whose endpoints are asked.
 pub(crate) fn run(input: &Input, config: Option<&Path>, environment: &Environment) -> Exit {
     match judge(input, config, environment) {
-        Ok(text) => Exit::ok_if(out::print(&text)),
+        Ok((text, says_something)) => Exit::ok_if(out::print(&text) && says_something),
         Err((exit, reason)) => {
             out::complain(&reason);
             exit
@@ -30,11 +30,12 @@ pub(crate) fn run(input: &Input, config: Option<&Path>, environment: &Environmen
     }
 }
 
+/// What to print, and whether it says anything about the log.
 fn judge(
     input: &Input,
     config: Option<&Path>,
     environment: &Environment,
-) -> Result<String, (Exit, String)> {
+) -> Result<(String, bool), (Exit, String)> {
     let analyst = match config {
         None => Analyst::builtin(),
         Some(path) => analyst(path, environment).map_err(|reason| (Exit::Config, reason))?,
@@ -51,7 +52,9 @@ fn judge(
     let analysis = analysed.map_err(|Unavailable(reasons)| {
         failed(format!("no endpoint can analyse: {}", reasons.join("; ")))
     })?;
-    Ok(shown(&name, &log, &analysis))
+    let nothing_known = log.unreadable == log.records.len();
+    let nothing_said = nothing_known && analysis.verdict.issues.is_empty();
+    Ok((shown(&name, &log, &analysis, nothing_said), !nothing_said))
 }
 
 fn analyst(path: &Path, environment: &Environment) -> Result<Analyst, String> {
@@ -62,12 +65,17 @@ fn analyst(path: &Path, environment: &Environment) -> Result<Analyst, String> {
     Analyst::new(&endpoints).map_err(|what| config::render(path, &[Problem::new("", what)]))
 }
 
-fn shown(name: &str, log: &Log, analysis: &Analysis) -> String {
+/// `nothing_said`: a file that is no kernel log has no findings either, and is not fine for that.
+fn shown(name: &str, log: &Log, analysis: &Analysis, nothing_said: bool) -> String {
     let mut text = heading(name, log);
     let verdict = &analysis.verdict;
     let count = verdict.issues.len();
     if count > 0 {
         text.push_str(&format!("{}\n", render_findings(&verdict.issues)));
+    }
+    if nothing_said {
+        text.push_str(NOTHING_SAID);
+        return text;
     }
     let findings = if count == 1 { "finding" } else { "findings" };
     let (status, provider, model) = (verdict.status.name(), &analysis.provider, &analysis.model);
@@ -77,6 +85,9 @@ fn shown(name: &str, log: &Log, analysis: &Analysis) -> String {
     }
     text
 }
+
+const NOTHING_SAID: &str =
+    "unknown: no line is in a known form of a kernel log; 0 findings say nothing\n";
 
 /// A compressed or binary file would be judged, and found to be fine.
 fn text_at_all(bytes: &[u8]) -> Result<(), String> {
@@ -110,9 +121,12 @@ const PACKED: [(&[u8], &str); 4] = [
 const SAMPLE_BYTES: usize = 64 * 1024;
 
 fn heading(name: &str, log: &Log) -> String {
-    let mut text = format!("{name}: {} records", log.records.len());
-    if log.unreadable > 0 {
-        text.push_str(&format!(", {} of them in no known form, taken as text", log.unreadable));
+    let count = log.records.len();
+    let mut text = format!("{name}: {count} {}", if count == 1 { "record" } else { "records" });
+    match log.unreadable {
+        0 => {}
+        all if all == count => text.push_str(", in no known form, taken as text"),
+        some => text.push_str(&format!(", {some} of them in no known form, taken as text")),
     }
     text.push_str("\n\n");
     text

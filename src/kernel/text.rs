@@ -9,11 +9,11 @@
 use super::record::FACILITIES;
 use super::{Level, Record, escape_controls};
 
-/// What a file holds. Every line that has text is in `records`.
+/// What a file holds. Every line that has text is in `records`, but for journalctl's notes.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     pub(crate) records: Vec<Record>,
-    /// Lines that are not blank; a record's ` KEY=value` lines count too.
+    /// Lines that are not blank, nor journalctl's own; a record's ` KEY=value` lines count too.
     pub(crate) lines: usize,
     /// Lines that fit no known form. They are records too, of which only the text is known.
     pub(crate) unreadable: usize,
@@ -28,7 +28,7 @@ pub(crate) fn read_log(bytes: &[u8]) -> Log {
     for line in bytes.split(|byte| matches!(byte, b'\n' | 0)) {
         let decoded = String::from_utf8_lossy(line);
         let plain = without_ansi(decoded.trim_end_matches('\r'));
-        if plain.trim().is_empty() {
+        if plain.trim().is_empty() || is_journal_note(&plain) {
             continue;
         }
         log.lines += 1;
@@ -48,6 +48,15 @@ pub(crate) fn read_log(bytes: &[u8]) -> Log {
     }
     log
 }
+
+/// `-- No entries --`, `-- Reboot --`, `-- Boot 422187ae... --`: what journalctl says itself.
+fn is_journal_note(line: &str) -> bool {
+    let note = line.strip_prefix("-- ").and_then(|rest| rest.strip_suffix(" --"));
+    note.is_some_and(|note| JOURNAL_NOTES.iter().any(|begin| note.starts_with(begin)))
+}
+
+const JOURNAL_NOTES: [&str; 5] =
+    ["No entries", "Reboot", "Boot ", "Logs begin at ", "Journal begins at "];
 
 /// A line of its own text. It may be the rest of the record before it, so it must not lose that
 /// record's mark of user space: text with a newline in it would otherwise pass for the kernel's.
@@ -495,6 +504,22 @@ mod tests {
         }
         check(b"\n  \n\r\n\0\0", 0, &[]);
         check(b"", 0, &[]);
+    }
+
+    #[test]
+    fn what_journalctl_says_itself_is_no_record() {
+        for note in [
+            "-- No entries --",
+            "-- Reboot --",
+            "-- Boot 422187ae7ed44935b73eea4262667985 --",
+            "-- Logs begin at Tue 2026-02-03 12:25:01 UTC, end at Tue 2026-02-03 12:30:00 UTC. --",
+            "-- Journal begins at Tue 2026-02-03 12:25:01 UTC, ends at Tue 2026-02-03 12:30. --",
+        ] {
+            check(note.as_bytes(), 0, &[]);
+        }
+        for text in ["-- No entries", "-- text --", "--", "-- --"] {
+            check(text.as_bytes(), 1, &[&format!("- - - | {text}")]);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Reading for reports, through a connection of its own that cannot write.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use rusqlite::types::ValueRef;
@@ -20,6 +21,16 @@ pub(crate) struct Table {
 
 impl Reader {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        // SQLite has one text for whatever keeps it from opening a file.
+        std::fs::File::open(path).map_err(|error| {
+            let cause = crate::sys::files::cause(&error);
+            let hint = match error.kind() {
+                ErrorKind::NotFound => "; name the collector's database with --db",
+                ErrorKind::PermissionDenied => "; run as root",
+                _ => "",
+            };
+            StoreError::Unusable(format!("{}: {cause}{hint}", path.display()))
+        })?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let opened = Connection::open_with_flags(path, flags);
         let connection = opened.map_err(|error| {
@@ -31,7 +42,12 @@ impl Reader {
     }
 
     pub(crate) fn query(&self, sql: &str) -> Result<Table, StoreError> {
-        let mut statement = self.connection.prepare(sql)?;
+        let prepared = self.connection.prepare(sql);
+        let mut statement = prepared.map_err(|error| match error {
+            // Without the query, which the operator has before their eyes.
+            rusqlite::Error::SqlInputError { msg, .. } => StoreError::Unusable(msg),
+            error => error.into(),
+        })?;
         // The connection cannot write the database; `VACUUM INTO` would write another file.
         if !statement.readonly() || statement.column_count() == 0 {
             return Err(StoreError::Unusable("it is no query: only SELECT is answered".to_owned()));

@@ -53,7 +53,7 @@ fn one_log_in_any_usual_form() {
         let output = run(&["analyze", path.to_str().unwrap()]);
         must_succeed(&output);
         let shown = text(&output.stdout);
-        assert!(shown.contains(": 1 records\n"), "{form}: {shown}");
+        assert!(shown.contains(": 1 record\n"), "{form}: {shown}");
         assert!(shown.contains("critical  memory   "), "{form}: {shown}");
         assert!(
             shown.contains("> EDAC MC0: 1 UE memory read error on DIMM_A1\n"),
@@ -83,6 +83,32 @@ fn a_healthy_log_is_ok_and_an_empty_one_is_an_error() {
     );
 }
 
+/// No findings in a file that is no kernel log are no good news.
+#[test]
+fn a_file_of_no_known_form_is_not_called_ok() {
+    let folder = Folder::new();
+    let analyzed = |content: &str| {
+        let path = folder.write("log", content);
+        run(&["analyze", path.to_str().unwrap()])
+    };
+    let passwd = "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/bin/false\n";
+    let output = analyzed(passwd);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stdout);
+    assert!(shown.contains(": 2 records, in no known form, taken as text\n"), "{shown}");
+    let last = "\n\nunknown: no line is in a known form of a kernel log; 0 findings say nothing\n";
+    assert!(shown.ends_with(last), "{shown}");
+    // One line that is known makes it a log; a finding in plain text is a finding.
+    must_succeed(&analyzed(&format!("{passwd}[    1.000000] usb 1-1: new device\n")));
+    let plain = analyzed("EDAC MC0: 1 UE memory read error on DIMM_A1\n");
+    must_succeed(&plain);
+    let shown = text(&plain.stdout);
+    assert!(shown.contains("critical: 1 finding by builtin (signatures)\n"), "{shown}");
+    let nothing = analyzed("-- No entries --\n");
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(text(&nothing.stderr).contains("holds no kernel log lines"));
+}
+
 #[test]
 fn stdin_is_read_too() {
     let mut child = tasseograph(&["analyze", "-"])
@@ -93,7 +119,7 @@ fn stdin_is_read_too() {
     child.stdin.take().unwrap().write_all(FORMS[1].1.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     must_succeed(&output);
-    assert!(text(&output.stdout).starts_with("stdin: 1 records\n"), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).starts_with("stdin: 1 record\n"), "{}", text(&output.stdout));
 }
 
 #[test]
@@ -126,9 +152,16 @@ fn report_prints_what_was_found_and_changes_nothing() {
         assert!(text(&output.stderr).contains(why), "{sql}: {}", text(&output.stderr));
     }
     assert!(!copy.exists());
-    let missing = run(&["report", "--db", "/nonexistent/t.db"]);
-    assert_eq!(missing.status.code(), Some(1));
-    assert!(text(&missing.stderr).contains("/nonexistent/t.db"), "{}", text(&missing.stderr));
+    let said = |path: &str, sql: &str| {
+        let output = run(&["report", "--db", path, "--query", sql]);
+        assert_eq!(output.status.code(), Some(1), "{path} {sql}");
+        text(&output.stderr)
+    };
+    let missing = "tasseograph: /nonexistent/t.db: no such file or directory; name the \
+                   collector's database with --db\n";
+    assert_eq!(said("/nonexistent/t.db", "SELECT 1"), missing);
+    let wrong = format!("tasseograph: {db}: near \"SELEC\": syntax error\n");
+    assert_eq!(said(db, "SELEC 1"), wrong);
 }
 
 #[test]
