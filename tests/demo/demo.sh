@@ -127,7 +127,10 @@ run_agents() {
     run_agent agent || code=$?
     case $code in
       0) ;;
-      77) say "not allowed here, so the demo goes on without it (sudo make demo shows it)" ;;
+      77)
+        say 'not allowed here, so the demo goes on without it;'
+        say "sudo tests/demo/demo.sh $BINARY shows it"
+        ;;
       *) fail "the agent ended with $code" ;;
     esac
   else
