@@ -5,17 +5,74 @@ use std::path::Path;
 
 use crate::exit::Exit;
 use crate::report::render_table;
-use crate::store::{Reader, Table};
+use crate::store::{Reader, StoreError, Table};
 use crate::sys::out;
 
-/// What an operator asks first. README.md shows the last two.
-const QUESTIONS: [&str; 4] = [
-    "SELECT hostname, last_seen, kernel, records_lost FROM hosts ORDER BY hostname;",
-    "SELECT timestamp, hostname, severity, category, summary, evidence FROM findings \
-     ORDER BY timestamp DESC LIMIT 20;",
-    "SELECT timestamp, hostname, status, issues FROM results WHERE status != 'ok' \
-     ORDER BY timestamp DESC LIMIT 20;",
-    "SELECT status, COUNT(*) FROM results GROUP BY status;",
+/// A part of the report that is to be read at one glance.
+const ROWS_MAX: usize = 20;
+
+struct Question {
+    /// `None`: its own text is its title, and it is shown whatever the answer.
+    title: Option<&'static str>,
+    /// Without a limit.
+    sql: &'static str,
+    /// Whether there may be so many rows that a report shows only the first.
+    limited: bool,
+}
+
+/// What an operator asks first. README.md has the two without a title.
+const QUESTIONS: [Question; 7] = [
+    Question {
+        title: None,
+        sql: "SELECT status, COUNT(*) FROM results GROUP BY status",
+        limited: false,
+    },
+    Question {
+        title: Some("hosts silent for 15 minutes"),
+        sql: "SELECT hostname, last_seen FROM hosts \
+              WHERE last_seen < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-15 minutes') \
+              ORDER BY last_seen",
+        limited: true,
+    },
+    Question {
+        title: Some("deltas that wait for their analysis"),
+        sql: "SELECT deltas.hostname, COUNT(*) AS deltas, MIN(deltas.received_at) AS oldest, \
+              MAX(results.note) AS note \
+              FROM deltas LEFT JOIN results ON results.delta_id = deltas.id \
+              WHERE deltas.state IN ('pending', 'running') \
+              GROUP BY deltas.hostname ORDER BY oldest",
+        limited: true,
+    },
+    Question {
+        title: Some("records lost in the last week"),
+        sql: "SELECT hostname, reason, SUM(next_seq - first_seq) AS records, \
+              MAX(noticed_at) AS latest FROM gaps \
+              WHERE noticed_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-7 days') \
+              GROUP BY hostname, reason ORDER BY latest DESC",
+        limited: true,
+    },
+    Question {
+        title: Some("findings, critical first"),
+        sql: "SELECT timestamp, hostname, severity, category, summary, evidence FROM findings \
+              ORDER BY severity, timestamp DESC",
+        limited: true,
+    },
+    Question {
+        title: Some("hosts, worst first"),
+        sql: "SELECT hosts.hostname, last_seen, kernel, records_lost, \
+              COUNT(*) FILTER (WHERE severity = 'critical') AS critical, \
+              COUNT(*) FILTER (WHERE severity = 'warning') AS warning \
+              FROM hosts LEFT JOIN findings ON findings.hostname = hosts.hostname \
+              GROUP BY hosts.hostname \
+              ORDER BY critical DESC, warning DESC, records_lost DESC, hosts.hostname",
+        limited: true,
+    },
+    Question {
+        title: None,
+        sql: "SELECT timestamp, hostname, status, issues FROM results WHERE status != 'ok' \
+              ORDER BY timestamp DESC",
+        limited: true,
+    },
 ];
 
 /// `tasseograph report`.
@@ -27,25 +84,43 @@ pub(crate) fn report(db: &Path, query: Option<&str>) -> Exit {
             return Exit::Failed;
         }
     };
-    let questions: &[&str] = match &query {
-        Some(query) => std::slice::from_ref(query),
-        None => &QUESTIONS,
+    let answered = match query {
+        Some(query) => reader.query(query).map(|answer| table(&answer, answer.rows.len())),
+        None => whole(&reader),
     };
-    for (number, question) in questions.iter().enumerate() {
-        match reader.query(question) {
-            Ok(answer) if print(question, &answer, query.is_none(), number) => {}
-            Ok(_) => return Exit::Failed,
-            Err(error) => {
-                out::complain(&format!("{}: {}", db.display(), error.reason()));
-                return Exit::Failed;
-            }
+    match answered {
+        Ok(text) => Exit::ok_if(out::print(&text)),
+        Err(error) => {
+            out::complain(&format!("{}: {}", db.display(), error.reason()));
+            Exit::Failed
         }
     }
-    Exit::Ok
 }
 
-fn print(question: &str, answer: &Table, with_question: bool, number: usize) -> bool {
-    let gap = if number > 0 { "\n" } else { "" };
-    let heading = if with_question { format!("{question}\n\n") } else { String::new() };
-    out::print(&format!("{gap}{heading}{}", render_table(&answer.columns, &answer.rows)))
+fn whole(reader: &Reader) -> Result<String, StoreError> {
+    let parts = QUESTIONS.iter().map(|question| part(reader, question));
+    Ok(parts.collect::<Result<Vec<_>, _>>()?.join("\n"))
+}
+
+fn part(reader: &Reader, question: &Question) -> Result<String, StoreError> {
+    let limit = if question.limited { format!(" LIMIT {ROWS_MAX}") } else { String::new() };
+    let sql = format!("{}{limit};", question.sql);
+    let answer = reader.query(&sql)?;
+    let rows = answer.rows.len();
+    if let (Some(title), 0) = (question.title, rows) {
+        return Ok(format!("{title}: none\n"));
+    }
+    let mut of = rows;
+    if question.limited && rows == ROWS_MAX {
+        let counted = reader.query(&format!("SELECT COUNT(*) FROM ({})", question.sql))?;
+        let count = counted.rows.first().and_then(|row| row.first()?.parse().ok());
+        // A row may have come or gone since.
+        of = rows.max(count.unwrap_or(rows));
+    }
+    let title = question.title.map_or(sql, |title| format!("{title}:"));
+    Ok(format!("{title}\n\n{}", table(&answer, of)))
+}
+
+fn table(answer: &Table, of: usize) -> String {
+    render_table(&answer.columns, &answer.rows, of)
 }

@@ -3,8 +3,9 @@
 /// Cells beyond this are cut, and say so: a table is to be read, sqlite3 gives the whole.
 const CELL_CHARS_MAX: usize = 100;
 
-/// Columns as wide as their widest cell, a rule under the head, a line that counts the rows.
-pub(crate) fn render_table(columns: &[String], rows: &[Vec<String>]) -> String {
+/// Columns as wide as their widest cell, a rule under the head, a line that counts the rows; `of`
+/// is how many there are with those that are not shown.
+pub(crate) fn render_table(columns: &[String], rows: &[Vec<String>], of: usize) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
     let width = |column: usize| {
@@ -20,7 +21,8 @@ pub(crate) fn render_table(columns: &[String], rows: &[Vec<String>]) -> String {
         out.push('\n');
     }
     let count = rows.len();
-    out.push_str(&format!("({count} {})\n", if count == 1 { "row" } else { "rows" }));
+    let all = if of > count { format!(" of {of}") } else { String::new() };
+    out.push_str(&format!("({count}{all} {})\n", if of == 1 { "row" } else { "rows" }));
     out
 }
 
@@ -40,7 +42,14 @@ mod tests {
         let owned = |cells: &[&str]| -> Vec<String> {
             cells.iter().map(|cell| (*cell).to_owned()).collect()
         };
-        render_table(&owned(columns), &rows.iter().map(|row| owned(row)).collect::<Vec<_>>())
+        let rows: Vec<_> = rows.iter().map(|row| owned(row)).collect();
+        render_table(&owned(columns), &rows, rows.len())
+    }
+
+    #[test]
+    fn what_is_not_shown_is_counted() {
+        let text = render_table(&["a".into()], &[vec!["1".into()]], 27);
+        assert_eq!(text, "a\n-\n1\n(1 of 27 rows)\n");
     }
 
     #[test]

@@ -83,6 +83,65 @@ fn a_healthy_log_is_ok_and_an_empty_one_is_an_error() {
     );
 }
 
+/// What needs someone comes first, and what a limit cut is counted.
+#[test]
+fn a_report_begins_with_what_is_worst() {
+    let collector = Collector::start();
+    assert_eq!(post(collector.port, r#"{"hostname":"well-1","lines":["[ 1.5] x"]}"#).status, 200);
+    collector.wait_analysed();
+    let db = collector.folder.path("t.db");
+    let shown = || {
+        let output = run(&["report", "--db", db.to_str().unwrap()]);
+        must_succeed(&output);
+        text(&output.stdout)
+    };
+    let healthy = shown();
+    assert!(healthy.starts_with("SELECT status, COUNT(*) FROM results GROUP BY status;\n\n"));
+    for title in [
+        "hosts silent for 15 minutes",
+        "deltas that wait for their analysis",
+        "records lost in the last week",
+        "findings, critical first",
+    ] {
+        assert!(healthy.contains(&format!("\n{title}: none\n")), "{title}: {healthy}");
+    }
+    let connection = rusqlite::Connection::open(&db).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO hosts (hostname, first_seen, last_seen, records_lost)
+                 VALUES ('silent-1', '2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z', 7);
+             WITH RECURSIVE n (i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 126)
+             INSERT INTO deltas SELECT i, 'silent-1', NULL, NULL, NULL, 't', 't', 1, 'x', '[]',
+                 iif(i = 126, 'pending', 'done'), 0, '9999-01-01T00:00:00Z' FROM n;
+             INSERT INTO results SELECT id, id, '2026-01-01T00:00:' || (id - 100), hostname,
+                 'warning', json_array(json_object('severity', iif(id = 100, 'critical', 'warning'),
+                 'category', 'memory', 'summary', 'summary ' || id)), 0, NULL, NULL, NULL, NULL,
+                 't', 't' FROM deltas WHERE id >= 100;
+             INSERT INTO gaps (hostname, boot_id, first_seq, next_seq, reason, noticed_at)
+                 VALUES ('silent-1', 'b', 3, 10, 'overrun', strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+                        ('silent-1', 'b', 0, 3, 'gone', '2020-01-01T00:00:00Z');",
+        )
+        .unwrap();
+    let bad = shown();
+    let part = |title: &str| {
+        let begin = bad.find(&format!("\n{title}:\n")).unwrap_or_else(|| panic!("{title}: {bad}"));
+        bad[begin..].split(" row").next().unwrap().to_owned()
+    };
+    assert!(part("hosts silent for 15 minutes").contains("\nsilent-1  2026-01-01T00:00:00Z\n"));
+    assert!(part("deltas that wait for their analysis").contains("\nsilent-1  1 "), "{bad}");
+    assert!(part("records lost in the last week").contains("\nsilent-1  overrun  7 "), "{bad}");
+    assert!(!bad.contains("gone"), "{bad}");
+    let findings = part("findings, critical first");
+    assert!(findings.ends_with("(20 of 27"), "{findings}");
+    let order = ["summary 100", "summary 126", "summary 125"].map(|which| findings.find(which));
+    assert!(order.is_sorted() && order[0].is_some(), "{findings}");
+    let hosts = part("hosts, worst first");
+    assert!(hosts.find("silent-1") < hosts.find("well-1"), "{hosts}");
+    let troubles = "SELECT timestamp, hostname, status, issues FROM results WHERE status != 'ok' \
+                    ORDER BY timestamp DESC LIMIT 20;\n";
+    assert!(bad.contains(troubles), "{bad}");
+}
+
 /// No findings in a file that is no kernel log are no good news.
 #[test]
 fn a_file_of_no_known_form_is_not_called_ok() {
