@@ -134,17 +134,28 @@ impl Client {
         NoAnswer(match error {
             ureq::Error::Timeout(ureq::Timeout::Connect) => "no connection in time".to_owned(),
             ureq::Error::Timeout(_) => format!("no answer within {}", format_span(self.timeout)),
-            ureq::Error::HostNotFound => "the host name is not known".to_owned(),
+            ureq::Error::HostNotFound => UNRESOLVED.to_owned(),
             ureq::Error::BodyExceedsLimit(limit) => {
                 format!("the answer is larger than {limit} bytes")
             }
             ureq::Error::Rustls(error) => tls_failure(&error),
             ureq::Error::Io(error) => match inner_tls(&error) {
                 Some(error) => tls_failure(error),
-                None => super::files::cause(&error),
+                None => io_failure(&error),
             },
             other => other.to_string(),
         })
+    }
+}
+
+const UNRESOLVED: &str = "the host name cannot be resolved";
+
+/// std's words for a name that the resolver does not know are long, and not the field's.
+fn io_failure(error: &std::io::Error) -> String {
+    let cause = super::files::cause(error);
+    match cause.strip_prefix("failed to lookup address information: ") {
+        Some(why) => format!("{UNRESOLVED}: {}", why.to_lowercase()),
+        None => cause,
     }
 }
 

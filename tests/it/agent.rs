@@ -190,6 +190,10 @@ fn refusals_are_said_in_words() {
     assert!(error.contains("answered 401: the key is not the collector's"), "{error}");
     assert!(!error.contains("wrong\n") && !error.contains("Bearer"), "{error}");
 
+    let (_folder, config) = folder_with(3, "https://no-such-host.invalid:9311", "");
+    let error = text(&agent_once(&config).stderr);
+    assert!(error.contains("/ingest: the host name cannot be resolved"), "{error}");
+
     let dead = format!("https://127.0.0.1:{}", own_port());
     let (_folder, config) = folder_with(3, &dead, "");
     let error = text(&agent_once(&config).stderr);
