@@ -43,6 +43,7 @@ impl Agent {
     pub(super) fn deliver(&mut self) -> Result<Sent, Failure> {
         let mut sent = Sent::default();
         let mut went_back = false;
+        self.dispatch.try_larger();
         self.look()?;
         let until = self.intake.expected();
         loop {
@@ -83,7 +84,8 @@ impl Agent {
     /// lost. Told by what is here, so that it is done however often a post fails.
     fn look_back(&mut self) -> Result<(), Failure> {
         let acknowledged = self.dispatch.acknowledged_cursor();
-        let is_mine = acknowledged.boot == self.boot;
+        // What an older boot left goes first.
+        let is_mine = acknowledged.boot == self.boot && self.spool.begins_with(&self.boot);
         let Some(next) = acknowledged.next.filter(|_| is_mine) else { return Ok(()) };
         let held = self.spool.first_of(&self.boot).or(self.intake.first());
         let Some(held) = held.filter(|held| *held > next) else { return Ok(()) };
@@ -141,7 +143,9 @@ impl Agent {
                 self.adopt(next)
             }
             Answer::TooLarge if self.dispatch.too_large() => {
-                log::info!("the collector finds a post of {records} records too large; halving it");
+                let level = if self.halved { log::Level::Debug } else { log::Level::Info };
+                self.halved = true;
+                log::log!(level, "the collector finds {records} records too large; halving them");
                 Ok(Moved::On)
             }
             Answer::TooLarge => {

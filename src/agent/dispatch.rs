@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!  blocks ──add──▶ batch ──post──▶ 200: acknowledged(next_seq)
-//!                    ▲               413: too_large ──▶ half as large, until one is taken
+//!                    ▲               413: too_large ──▶ half as large, in this delivery
 //!                    │               400: malformed ──▶ half as many, until one record is left:
 //!                    └──────────────────────────────── that one is set aside, and counted as lost
 //! ```
@@ -99,6 +99,11 @@ impl Dispatch {
         self.batch = None;
     }
 
+    /// Another delivery: what was too large may fit by now.
+    pub(super) fn try_larger(&mut self) {
+        self.bytes_max = self.bytes_max.saturating_mul(2).min(self.bytes_configured);
+    }
+
     /// Begins a batch, which replaces one that was not acknowledged.
     pub(super) fn begin(&mut self) {
         self.batch = None;
@@ -172,7 +177,6 @@ impl Dispatch {
     pub(super) fn acknowledged(&mut self, next: Seq) -> Moved {
         let Some(batch) = self.batch.take() else { return Moved::On };
         self.lines_max = usize::MAX;
-        self.bytes_max = self.bytes_max.saturating_mul(2).min(self.bytes_configured);
         self.set_aside.retain(|seq| *seq >= next);
         let from = batch.range.from;
         // A heartbeat before the first record: the start is still unknown.
@@ -183,7 +187,7 @@ impl Dispatch {
         if next < from { Moved::Back(SeqRange::new(next, from)) } else { Moved::On }
     }
 
-    /// A post was too large: the next is half as large. `false` when it held one record at most.
+    /// A post was too large: the next ones are half as large. `false` when it held one record at most.
     pub(super) fn too_large(&mut self) -> bool {
         let Some(batch) = self.batch.take_if(|batch| batch.lines.len() > 1) else { return false };
         self.bytes_max = batch.bytes / 2;

@@ -76,6 +76,8 @@ struct Agent {
     /// What the state file says.
     saved: Option<Cursor>,
     disk_trouble: Limited,
+    /// The collector's limit is lower than ours: said once.
+    halved: bool,
     /// The collector knows more of this boot than the kernel has.
     foreign: Limited,
     _lock: File,
@@ -167,6 +169,7 @@ impl Agent {
             said: Vec::new(),
             healthy: false,
             disk_trouble: Limited::default(),
+            halved: false,
             foreign: Limited::default(),
             config,
             _lock: lock,

@@ -323,28 +323,27 @@ impl Spool {
         Some(head.unwrap_or(self.segments[index].range.from))
     }
 
+    /// Whether nothing of another boot comes first.
+    pub(super) fn begins_with(&self, boot: &BootId) -> bool {
+        self.segments.front().is_none_or(|segment| segment.boot == *boot)
+    }
+
     /// Puts older records of this boot before those that are here, on disk.
     pub(super) fn prepend(&mut self, boot: &BootId, blocks: &[Block]) -> Result<(), String> {
-        let mine = self.segments.iter().position(|segment| segment.boot == *boot);
-        let index = mine.unwrap_or(self.segments.len());
-        let after = self.segments.get(index).map(|segment| segment.number);
-        let before = index.checked_sub(1).map(|before| self.segments[before].number);
-        let number = after.map_or(NUMBER_FIRST, |number| number.saturating_sub(1));
-        let taken = before.is_some_and(|before| before >= number);
         let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return Ok(()) };
-        if taken {
+        let front = self.segments.front();
+        let number = front.map_or(Some(NUMBER_FIRST), |front| front.number.checked_sub(1));
+        let Some(number) = number.filter(|_| self.begins_with(boot)) else {
             return Err("the spool has no room before its records".to_owned());
-        }
+        };
         let mut bytes = segment_head(boot).into_bytes();
         blocks.iter().for_each(|block| bytes.extend(block.encode(boot)));
         files::replace(&self.path(number), &bytes)?;
         let range = SeqRange::new(first.range.from, last.range.to);
         let (boot, bytes) = (boot.clone(), bytes.len() as u64);
-        self.segments.insert(index, Segment { number, boot, bytes, range, is_loss: false });
-        if index == 0 {
-            self.head = None;
-        }
-        if index + 1 == self.segments.len() {
+        self.segments.push_front(Segment { number, boot, bytes, range, is_loss: false });
+        self.head = None;
+        if self.segments.len() == 1 {
             self.tail = None;
         }
         Ok(())

@@ -96,7 +96,7 @@ fn a_collector_that_takes_less_gets_less() {
     let (_folder, config) = folder_with(5_000, &collector.url(), "");
     let output = agent_once(&config);
     must_succeed(&output);
-    assert!(text(&output.stderr).contains("too large; halving it"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("too large; halving them"), "{}", text(&output.stderr));
     assert_eq!(collector.records("web-1"), lines(0, 5_000));
 }
 
