@@ -187,7 +187,8 @@ impl Dispatch {
         if next < from { Moved::Back(SeqRange::new(next, from)) } else { Moved::On }
     }
 
-    /// A post was too large: the next ones are half as large. `false` when it held one record at most.
+    /// A post was too large: the next ones are half as large. `false` when it held one record at
+    /// most.
     pub(super) fn too_large(&mut self) -> bool {
         let Some(batch) = self.batch.take_if(|batch| batch.lines.len() > 1) else { return false };
         self.bytes_max = batch.bytes / 2;
