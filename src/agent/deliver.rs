@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use super::Agent;
+use super::block::Block;
 use super::dispatch::{Added, Malformed, Moved};
-use super::intake::{Intake, Offer};
+use super::intake::{BLOCK_BYTES_MAX, Intake, Offer};
 use super::pace::Setback;
 use super::sender::Answer;
 use super::state;
@@ -42,35 +43,26 @@ impl Agent {
     /// this would not end, and the posts would be ever so small.
     pub(super) fn deliver(&mut self) -> Result<Sent, Failure> {
         let mut sent = Sent::default();
-        let mut went_back = false;
+        let mut went_back = None;
         self.dispatch.try_larger();
         self.look()?;
         let until = self.intake.expected();
         loop {
-            self.look_back()?;
-            self.dispatch.begin();
-            let (spool, dispatch) = (&self.spool, &mut self.dispatch);
-            let mut added = Added::All;
-            spool.read(clock::mono(), |boot, block| {
-                added = dispatch.add(boot, block);
-                added
-            })?;
-            if added == Added::All {
-                self.add_unspooled();
-            }
+            self.fill()?;
             let now = clock::wall();
             let batch = self.dispatch.finish(now, self.boot_clock.boot_time());
             if batch.range.len() == 0 && sent.posts > 0 {
                 return Ok(sent);
             }
             if let Moved::Back(range) = self.post(&mut sent)? {
-                if went_back {
+                let boot = self.dispatch.acknowledged_cursor().boot.clone();
+                if went_back.as_ref() == Some(&boot) {
                     let what = "the collector asks for older records again and again".to_owned();
                     return Err(what.into());
                 }
                 let (from, to) = (range.from.0, range.to.0);
-                log::warn!("the collector lacks records {from} to {to}, which were sent before");
-                went_back = true;
+                log::warn!("the collector lacks records {from} to {to}; looking back for them");
+                went_back = Some(boot);
             }
             let acknowledged = self.dispatch.acknowledged_cursor();
             if until.is_some() && acknowledged.boot == self.boot && acknowledged.next >= until {
@@ -79,16 +71,38 @@ impl Agent {
         }
     }
 
-    /// The collector lacks what comes before all that is here: its database is older than the state
-    /// file. What the ring still has of it goes into the spool, before the rest; what it has not is
-    /// lost. Told by what is here, so that it is done however often a post fails.
-    fn look_back(&mut self) -> Result<(), Failure> {
+    /// Puts into the batch what comes next.
+    fn fill(&mut self) -> Result<(), Failure> {
+        self.dispatch.begin();
+        let older = self.look_back()?;
+        if !older.is_empty() {
+            let add = |block| self.dispatch.add(&self.boot, block) == Added::All;
+            older.into_iter().all(add);
+            return Ok(());
+        }
+        let (spool, dispatch) = (&self.spool, &mut self.dispatch);
+        let mut added = Added::All;
+        spool.read(clock::mono(), |boot, block| {
+            added = dispatch.add(boot, block);
+            added
+        });
+        if added == Added::All {
+            self.add_unspooled();
+        }
+        Ok(())
+    }
+
+    /// The collector may lack what comes before all that is here: its database is older than the
+    /// state file. Gives what the ring still has of it, oldest first and as much as one post takes;
+    /// what the ring has not is lost. Told by what is here, so that it goes on however often a post
+    /// fails.
+    fn look_back(&mut self) -> Result<Vec<Block>, Failure> {
         let acknowledged = self.dispatch.acknowledged_cursor();
         // What an older boot left goes first.
         let is_mine = acknowledged.boot == self.boot && self.spool.begins_with(&self.boot);
-        let Some(next) = acknowledged.next.filter(|_| is_mine) else { return Ok(()) };
-        let held = self.spool.first_of(&self.boot).or(self.intake.first());
-        let Some(held) = held.filter(|held| *held > next) else { return Ok(()) };
+        let Some(next) = acknowledged.next.filter(|_| is_mine) else { return Ok(Vec::new()) };
+        let held = self.spool.first_of(&self.boot, next).or(self.intake.first());
+        let Some(held) = held.filter(|held| *held > next) else { return Ok(Vec::new()) };
         let cursor = Cursor { boot: self.boot.clone(), next: Some(next) };
         let (mut older, mut blocks) = (Intake::new(cursor), Vec::new());
         let (now, boot_time) = (clock::wall(), self.boot_clock.boot_time());
@@ -106,14 +120,19 @@ impl Agent {
             }
             if let Ok(Offer::Full(line)) = older.offer(line, now) {
                 blocks.extend(older.take(boot_time));
+                if blocks.len() * BLOCK_BYTES_MAX >= self.config.payload_bytes {
+                    break;
+                }
                 drop(older.offer(line, now));
             }
         }
-        older.close_at(held, now);
-        blocks.extend(older.take(boot_time));
+        if blocks.len() * BLOCK_BYTES_MAX < self.config.payload_bytes {
+            older.close_at(held, now);
+            blocks.extend(older.take(boot_time));
+        }
         // The look that follows passes over what the intake has.
         self.kmsg.rewind()?;
-        Ok(self.spool.prepend(&self.boot, &blocks)?)
+        Ok(blocks)
     }
 
     /// Where the disk does not take the newest block, it goes straight to the collector.
@@ -149,7 +168,8 @@ impl Agent {
                 Ok(Moved::On)
             }
             Answer::TooLarge => {
-                self.isolate("a single record is too large for the collector", sent)
+                let reason = "the collector finds it too large; raise its max_payload_bytes";
+                self.isolate(reason, sent)
             }
             Answer::Malformed(reason) => self.isolate(&reason, sent),
             Answer::Failed(reason, setback) => Err(Failure { reason, setback }),
@@ -238,8 +258,10 @@ impl Agent {
             _ => return Err(blame()),
         }
         let quarantine = files::beside(&self.config.state_file, "quarantine");
-        files::append_line(&quarantine, &line, QUARANTINE_BYTES_MAX)?;
-        log::error!("record {} is set aside in {}: {reason}", seq.0, quarantine.display());
+        let kept = files::append_line(&quarantine, &line, QUARANTINE_BYTES_MAX)?;
+        let (number, shown) = (seq.0, files::quoted(&quarantine));
+        let what = if kept { "set aside in" } else { "dropped, since there is no room in" };
+        log::error!("record {number} is {what} {shown}: {reason}");
         self.dispatch.set_aside(seq);
         sent.set_aside += 1;
         Ok(Moved::On)

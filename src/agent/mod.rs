@@ -129,7 +129,7 @@ impl Agent {
         let boot = if kmsg.is_device() { host::boot_id() } else { kmsg.boot_of_file() };
         let boot = boot.map_err(failed)?;
         let spool_folder = files::beside(&config.state_file, "spool");
-        let spool = Spool::open(&spool_folder, config.spool_bytes_max).map_err(failed)?;
+        let spool = Spool::open(&spool_folder, config.spool_bytes_max, &boot).map_err(failed)?;
         let sender = Sender::new(&config, host.clone(), host::kernel_release());
         let sender = sender.map_err(misconfigured)?;
         if config.trust == config::Trust::Anyone {

@@ -4,7 +4,7 @@
 //! that a disk returns wrongly costs its own block and no other. `spool` drives it.
 
 use super::block::{Block, BlockHead, HEAD_BYTES_MAX};
-use crate::kernel::BootId;
+use crate::kernel::{BootId, Seq};
 
 pub(super) struct Reader<'a> {
     pub(super) boot: BootId,
@@ -15,6 +15,9 @@ pub(super) struct Reader<'a> {
 const MARK: &str = "tasseograph spool v=1 boot=";
 /// How a block begins. Text may say so too, but its checksum does not fit.
 const BLOCK: &[u8] = b"block ";
+
+/// More than a block can hold: a damaged line must not claim them.
+const BLOCK_RECORDS_MAX: u64 = 1_000_000;
 
 /// The first line of a segment.
 pub(super) fn segment_head(boot: &BootId) -> String {
@@ -64,6 +67,12 @@ impl<'a> Reader<'a> {
         let end = rest.iter().take(HEAD_BYTES_MAX).position(|byte| *byte == b'\n')?;
         let head = BlockHead::parse(std::str::from_utf8(&rest[..end]).ok()?)?;
         Some((head, at + end + 1))
+    }
+
+    /// How far the damaged block behind the last whole one went, if its first line says so.
+    pub(super) fn promised(&self) -> Option<Seq> {
+        let range = self.head_at(self.at)?.0.range;
+        (range.len() <= BLOCK_RECORDS_MAX).then_some(range.to)
     }
 
     /// Whether what follows the last block is what a crash leaves of a write: less than it

@@ -27,21 +27,21 @@ pub(super) struct Watch<'a> {
     tidied_at: Option<Mono>,
     wal_is_large: bool,
     status: String,
-    /// The newest delta when this process began, and when that was.
-    newest: Option<(Wall, Mono)>,
+    /// The newest delta when this process began, or that time itself; and when that was.
+    newest: (Wall, Mono),
 }
 
 impl<'a> Watch<'a> {
     pub(super) fn new(collector: &'a Collector) -> Self {
         let begun = clock::mono();
-        let newest = collector.store.newest_received().unwrap_or_default();
+        let newest = collector.store.newest_received().ok().flatten();
         Self {
             collector,
             failures: 0,
             tidied_at: None,
             wal_is_large: false,
             status: String::new(),
-            newest: newest.map(|newest| (newest, begun)),
+            newest: (newest.unwrap_or(clock::wall()), begun),
         }
     }
 
@@ -120,10 +120,8 @@ impl<'a> Watch<'a> {
     /// A clock that was set ahead must not make everything old: time has passed since the newest
     /// delta as far as this process has seen it pass, and a little more.
     fn believable(&self, now: Mono) -> Wall {
-        let wall = clock::wall();
-        let latest =
-            self.newest.map(|(newest, begun)| newest.plus(now.remaining(begun)).plus(CLOCK_SLACK));
-        latest.map_or(wall, |latest| latest.min(wall))
+        let (newest, begun) = self.newest;
+        newest.plus(now.remaining(begun)).plus(CLOCK_SLACK).min(clock::wall())
     }
 
     fn tend_wal(&mut self, now: Mono) {

@@ -73,7 +73,8 @@ pub(crate) struct HttpEndpoint {
     pub(crate) connect_timeout: Duration,
 }
 
-const PAYLOAD_BYTES_MIN: u64 = 1024;
+/// Room for the longest record, every byte of it escaped.
+const PAYLOAD_BYTES_MIN: u64 = 32 * 1024;
 const PAYLOAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const WORKERS_MAX: u64 = 64;
 const RETENTION_DAYS_MAX: u64 = 36_500;
@@ -297,7 +298,7 @@ mod tests {
         let config = check(&format!("{LEAST}max_payload_bytes: 0"), KEYS).unwrap();
         assert_eq!(config.payload_bytes, 1024 * 1024);
         let problems = check(&format!("{LEAST}max_payload_bytes: 1"), KEYS).unwrap_err();
-        assert_eq!(problems, ["max_payload_bytes: 1 is not from 1024 to 16777216"]);
+        assert_eq!(problems, ["max_payload_bytes: 1 is not from 32768 to 16777216"]);
     }
 
     #[test]

@@ -2,10 +2,10 @@
 //!
 //! One cursor per host and boot decides what is new. An agent that sends a range again after a
 //! crash sends a longer one, so ranges are no key: what lies below the cursor is trimmed away. A
-//! range that begins above it is not taken the first time: the agent, which may know this database
+//! range that begins above it is not taken the first times: the agent, which may know this database
 //! as it was before it came from a backup, is asked to go back to the cursor.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -63,20 +63,23 @@ struct Ready {
     asked: Arc<Asked>,
 }
 
-/// Which agents were asked to go back to which record. One that comes again with the same hole has
-/// nothing to fill it with.
+/// How often which agents were asked to go back to which record. An answer may be lost on its way;
+/// but who comes again and again with the same hole has nothing to fill it with.
 #[derive(Default)]
-pub(super) struct Asked(Mutex<HashSet<(HostName, BootId, Seq)>>);
+pub(super) struct Asked(Mutex<HashMap<(HostName, BootId, Seq), u32>>);
 
 const ASKED_MAX: usize = 10_000;
+const ASKS_MAX: u32 = 5;
 
 impl Asked {
-    fn is_first_time(&self, host: &HostName, boot: &BootId, cursor: Seq) -> bool {
+    fn once_more(&self, host: &HostName, boot: &BootId, cursor: Seq) -> bool {
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if asked.len() >= ASKED_MAX {
             asked.clear();
         }
-        asked.insert((host.clone(), boot.clone(), cursor))
+        let asks = asked.entry((host.clone(), boot.clone(), cursor)).or_default();
+        *asks += 1;
+        *asks <= ASKS_MAX
     }
 }
 
@@ -132,8 +135,7 @@ impl Ready {
                 let host = &self.post.host;
                 let mut cursor = read_cursor(connection, host, &delta.boot)?;
                 let known = cursor.is_some();
-                if !known && has_booted_before(connection, host)? {
-                    // A boot begins at 0. Only of a host that is new here is the start unknown.
+                if !known && is_next_boot(connection, host, &delta.boot)? {
                     cursor = Some(Seq(0));
                 }
                 if delta.range.len() == 0 {
@@ -144,7 +146,7 @@ impl Ready {
                     cursor = is_stored.then_some(delta.range.to);
                 }
                 if let Some(cursor) = cursor.filter(|cursor| *cursor < delta.range.from)
-                    && self.asked.is_first_time(host, &delta.boot, cursor)
+                    && self.asked.once_more(host, &delta.boot, cursor)
                 {
                     let (status, next_seq) = (ReplyStatus::Duplicate, Some(cursor));
                     return Ok(Stored { status, next_seq, lines: 0, lost: 0, conflicts: vec![] });
@@ -193,10 +195,19 @@ fn store_text(connection: &Connection, post: &Post, rows: &Rows) -> Result<Store
     Ok(Stored { status, next_seq: None, lines: rows.lines, lost: 0, conflicts: Vec::new() })
 }
 
-fn has_booted_before(connection: &Connection, host: &HostName) -> Result<bool, StoreError> {
+/// Whether the boot is new, of a host that is not: then it begins at 0. Of a host that is new here
+/// the start is unknown, and a boot that came under another name has begun there.
+fn is_next_boot(
+    connection: &Connection,
+    host: &HostName,
+    boot: &BootId,
+) -> Result<bool, StoreError> {
     Ok(connection
-        .prepare_cached("SELECT 1 FROM cursors WHERE hostname = ?1 LIMIT 1")?
-        .exists([host.as_str()])?)
+        .prepare_cached(
+            "SELECT 1 FROM cursors WHERE hostname = ?1
+                 AND NOT EXISTS (SELECT 1 FROM boots WHERE boot_id = ?2) LIMIT 1",
+        )?
+        .exists([host.as_str(), boot.as_str()])?)
 }
 
 /// Where it is ahead of the cursor, this database is older than the agent's state (restored from a

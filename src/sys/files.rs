@@ -81,10 +81,10 @@ pub(crate) fn names_in(folder: &Path) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// Adds a line to a file for people to look into, unless it holds `bytes_max` already.
-pub(crate) fn append_line(path: &Path, line: &str, bytes_max: u64) -> Result<(), String> {
+/// Adds a line to a file for people to look into, unless it holds `bytes_max` already: `false`.
+pub(crate) fn append_line(path: &Path, line: &str, bytes_max: u64) -> Result<bool, String> {
     if path.metadata().is_ok_and(|file| file.len() >= bytes_max) {
-        return Ok(());
+        return Ok(false);
     }
     let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
     let written = file.and_then(|mut file| {
@@ -92,6 +92,7 @@ pub(crate) fn append_line(path: &Path, line: &str, bytes_max: u64) -> Result<(),
         file.write_all(b"\n")?;
         file.sync_all()
     });
+    let written = written.map(|()| true);
     written.map_err(|error| format!("cannot write {}: {}", quoted(path), cause(&error)))
 }
 

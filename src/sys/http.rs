@@ -112,11 +112,27 @@ impl Client {
         bearer: Option<&Secret>,
         body: &[u8],
     ) -> Result<Answer, NoAnswer> {
+        let asks = self.unasked_bytes_max.is_some_and(|limit| body.len() > limit);
+        let answer = self.post_once(url, bearer, body, asks)?;
+        // Something in between does not know the question.
+        if answer.status == 417 && asks {
+            return self.post_once(url, bearer, body, false);
+        }
+        Ok(answer)
+    }
+
+    fn post_once(
+        &self,
+        url: &str,
+        bearer: Option<&Secret>,
+        body: &[u8],
+        asks: bool,
+    ) -> Result<Answer, NoAnswer> {
         let mut request = self.agent.post(url).header("Content-Type", "application/json");
         if let Some(secret) = bearer {
             request = request.header("Authorization", format!("Bearer {}", secret.expose()));
         }
-        if self.unasked_bytes_max.is_some_and(|limit| body.len() > limit) {
+        if asks {
             request = request.header("Expect", "100-continue");
         }
         let mut response = request.send(body).map_err(|error| self.no_answer(error))?;

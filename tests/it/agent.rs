@@ -135,6 +135,7 @@ fn a_boot_that_the_database_does_not_know_is_sent_from_its_start() {
     must_succeed(&agent_once(&config));
     let forget = "DELETE FROM deltas WHERE boot_id = (SELECT boot_id FROM hosts);
          DELETE FROM cursors WHERE boot_id = (SELECT boot_id FROM hosts);
+         DELETE FROM boots WHERE boot_id = (SELECT boot_id FROM hosts);
          UPDATE hosts SET boot_id = (SELECT boot_id FROM cursors);";
     collector.wait_analysed();
     collector.db().execute_batch(forget).unwrap();

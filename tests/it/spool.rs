@@ -208,6 +208,44 @@ fn a_full_disk_of_the_agents_loses_and_repeats_nothing() {
     host.arrived_once_in_order(&collector);
 }
 
+/// A database from a backup, and no disk to hold what is looked back for: it needs none.
+#[test]
+fn looking_back_needs_no_disk() {
+    let Some(disk) = Disk::of_kib(512) else { return };
+    let mut collector = Collector::start();
+    let mut host = Host::new(3_000, &collector.url(), HASTY);
+    state_in(&host, &disk.path(""));
+    let mut agent = host.start();
+    agent.wait_for_line("the collector has all records before 3000");
+    collector.wait_analysed();
+    disk.fill();
+    collector.process.kill();
+    collector
+        .db()
+        .execute_batch(
+            "DELETE FROM deltas; UPDATE cursors SET next_seq = 0; UPDATE hosts SET cursor = 0",
+        )
+        .unwrap();
+    collector.start_again();
+    host.append(5);
+    host.arrived_once_in_order(&collector);
+}
+
+/// A file that the disk does not give any more costs its records, not the agent.
+#[test]
+fn a_segment_that_cannot_be_read_does_not_stop_the_agent() {
+    let host = host_with_spool(2);
+    let segment = host.folder.path("state.spool/10000000");
+    fs::remove_file(&segment).unwrap();
+    fs::create_dir(&segment).unwrap();
+    let collector = Collector::start();
+    reach(&host, &collector, "web-1");
+    let output = agent_once(&host.config);
+    must_succeed(&output);
+    assert!(text(&output.stderr).contains("10000000.damaged"), "{}", text(&output.stderr));
+    host.arrived_once_in_order(&collector);
+}
+
 /// The spool itself fills the disk: once the collector takes it, there is room again.
 #[test]
 fn a_disk_that_the_spool_fills_is_freed_by_its_delivery() {
