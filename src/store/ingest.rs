@@ -276,7 +276,7 @@ fn json_array(lines: &[impl AsRef<str>]) -> String {
     if !json.contains(is_unprintable) {
         return json;
     }
-    // serde_json escapes what JSON must; a terminal has more to fear, all of it within `\uXXXX`.
+    // serde_json escapes what JSON must; a terminal has more to fear, all of it within `\uNNNN`.
     let shown = |character: char| match is_unprintable(character) {
         true => format!("\\u{:04x}", u32::from(character)),
         false => character.to_string(),
