@@ -1,8 +1,8 @@
 //! The agent: reads what the kernel log has new, spools it, posts it, remembers how far it came.
 //!
-//! One loop in one thread; another only waits for the collector's answers. Every instant is a good
-//! one for SIGKILL: the spool ends in whole blocks, the state file moves only after the collector's
-//! answer, and the collector's cursor removes what is sent twice.
+//! One loop in one thread; of two others, one waits for the collector's answers, one for the disk.
+//! Every instant is a good one for SIGKILL: the spool ends in whole blocks, the state file moves
+//! only after the collector's answer, and the collector's cursor removes what is sent twice.
 //!
 //! ```text
 //!  ring ─look─▶ Intake ─append─▶ Spool ─read─▶ Dispatch ─post─▶ collector
@@ -190,7 +190,7 @@ impl Agent {
             }
             Err(failure) => {
                 log::error!("{}", failure.reason);
-                if let Err(reason) = self.spool.sync() {
+                if let Err(reason) = self.spool.sync_and_wait() {
                     self.complain_of_disk(&reason);
                 }
                 Exit::Failed

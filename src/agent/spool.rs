@@ -25,6 +25,7 @@ use super::block::Block;
 use super::dispatch::Added;
 use super::segment::{Reader, segment_head};
 use crate::kernel::{BootId, LossReason, Seq, SeqRange};
+use crate::sys::syncer::Syncer;
 use crate::sys::{crash, files, log::Limited};
 use crate::time::Mono;
 
@@ -37,6 +38,7 @@ pub(super) struct Spool {
     head: Option<(usize, Seq)>,
     /// Appends to the last segment.
     tail: Option<File>,
+    syncer: Syncer,
     /// There is what a power cut would take: since the last `sync`.
     unsynced: bool,
     /// The kernel may have dropped what it could not write: the last segment is written anew.
@@ -78,6 +80,7 @@ impl Spool {
             segments: VecDeque::new(),
             head: None,
             tail: None,
+            syncer: Syncer::start()?,
             unsynced: false,
             sync_failed: false,
             torn: false,
@@ -93,7 +96,11 @@ impl Spool {
             spool.recover(number, boot)?;
         }
         // Who wrote them may have been killed before it synced them.
-        spool.unsynced = !spool.segments.is_empty();
+        for number in spool.segments.iter().map(|segment| segment.number).collect::<Vec<_>>() {
+            let path = spool.path(number);
+            let synced = File::open(&path).and_then(|file| spool.syncer.sync(file, folder));
+            synced.map_err(|error| failed(&path, &error))?;
+        }
         Ok(spool)
     }
 
@@ -170,24 +177,57 @@ impl Spool {
         self.unsynced
     }
 
-    /// When this returns `Ok`, all that was appended survives a power cut.
+    /// Has all that was appended put on the disk, where it survives a power cut. The error may be
+    /// of an earlier call: nobody waits for the disk here.
     pub(super) fn sync(&mut self) -> Result<(), String> {
-        let unsynced = self.unsynced && !crash::wrong("sync-off");
-        let Some(segment) = self.segments.back().filter(|_| unsynced) else { return Ok(()) };
-        let path = self.path(segment.number);
+        self.note_outcome()?;
         if self.sync_failed {
-            let bytes = files::read(&path, FILE_BYTES_MAX)?;
-            files::replace(&path, &bytes)?;
-            self.tail = None;
+            return self.write_anew();
         }
-        let synced = match &self.tail {
-            Some(file) => file.sync_data(),
-            None => File::open(&path).and_then(|file| file.sync_data()),
+        if self.unsynced && !self.syncer.is_busy() {
+            self.hand_over()?;
+        }
+        Ok(())
+    }
+
+    /// The same, to its end.
+    pub(super) fn sync_and_wait(&mut self) -> Result<(), String> {
+        self.sync()?;
+        self.syncer.wait().map_err(|error| failed(&self.folder, &error))
+    }
+
+    fn note_outcome(&mut self) -> Result<(), String> {
+        let outcome = self.syncer.outcome();
+        outcome.map_err(|error| {
+            (self.sync_failed, self.unsynced) = (true, true);
+            failed(&self.folder, &error)
+        })
+    }
+
+    fn hand_over(&mut self) -> Result<(), String> {
+        let Some(segment) = self.segments.back() else { return Ok(()) };
+        if crash::wrong("sync-off") {
+            return Ok(());
+        }
+        let path = self.path(segment.number);
+        let file = match &self.tail {
+            Some(file) => file.try_clone(),
+            None => File::open(&path),
         };
-        let synced = synced.and_then(|()| files::sync_folder(&self.folder));
-        self.sync_failed = synced.is_err();
-        synced.map_err(|error| failed(&path, &error))?;
+        let handed = file.and_then(|file| self.syncer.sync(file, &self.folder));
+        handed.map_err(|error| failed(&path, &error))?;
         self.unsynced = false;
+        Ok(())
+    }
+
+    /// After a failed fsync the kernel may have dropped what it could not write.
+    fn write_anew(&mut self) -> Result<(), String> {
+        if let Some(segment) = self.segments.back() {
+            let path = self.path(segment.number);
+            files::replace(&path, &files::read(&path, FILE_BYTES_MAX)?)?;
+        }
+        self.tail = None;
+        (self.sync_failed, self.unsynced) = (false, false);
         Ok(())
     }
 
@@ -226,7 +266,9 @@ impl Spool {
     }
 
     fn begin_segment(&mut self, boot: &BootId, from: Seq) -> Result<(), String> {
-        self.sync()?;
+        if self.unsynced {
+            self.hand_over()?;
+        }
         let number = self.segments.back().map_or(NUMBER_FIRST, |segment| segment.number + 1);
         let path = self.path(number);
         let head = segment_head(boot);

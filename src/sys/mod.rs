@@ -15,4 +15,5 @@ pub(crate) mod notify;
 pub(crate) mod out;
 pub(crate) mod probe;
 pub(crate) mod random;
+pub(crate) mod syncer;
 pub(crate) mod tls;
