@@ -43,8 +43,9 @@ use pace::Pace;
 use sender::Sender;
 use spool::Spool;
 
-/// After a record wakes us: its neighbours are on their way, and one look takes them all.
-const GATHER: Duration = Duration::from_millis(50);
+/// After a record wakes us: its neighbours are on their way, and one look takes them all. A ring of
+/// 128 KiB lasts 300 ms at 6,400 lines/s, and 20 ms at what a program in a loop can write.
+const GATHER: Duration = Duration::from_millis(10);
 /// Reasons that are told one from the other; what fails in more ways is described by these.
 const REASONS_MAX: usize = 8;
 /// Records that an agent of the older form may have sent or not: it kept whole seconds, and the
