@@ -65,7 +65,7 @@ const SEGMENTS: u64 = 8;
 const SEGMENT_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// What is larger is none of ours.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// Segments are numbered from here, so that there is room for older records before them.
+/// Eight digits from the first on, so that names sort as numbers do.
 const NUMBER_FIRST: u64 = 10_000_000;
 const NAME_DIGITS: usize = 8;
 
