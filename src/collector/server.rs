@@ -14,7 +14,7 @@ use tiny_http::{Header, Method, Request, Response, Server};
 use super::worker::Bell;
 use super::{ingest::Ingest, spawn};
 use crate::config::Secret;
-use crate::gate::{Answer, Head, PEER_HEADER, SECRET_HEADER};
+use crate::gate::{Answer, Head, PEER_HEADER, SECRET_HEADER, Who};
 use crate::store::{Health, Store};
 use crate::sys::log::Limited;
 use crate::sys::{clock, files, random};
@@ -48,14 +48,16 @@ impl Key {
     }
 
     /// Judges a head before its body is read.
-    pub(super) fn admit(&self, head: &Head, peer: IpAddr) -> Result<(), Answer> {
+    pub(super) fn admit(&self, head: &Head, peer: IpAddr) -> Result<Who, Answer> {
         match (head.path.as_str(), head.method.as_str()) {
             // Whoever needs no key must not book room for a body either.
             (HEALTH_PATH, "GET" | "HEAD") if head.content_length > 0 => {
                 Err(Answer::error(413, "no body belongs here"))
             }
-            (HEALTH_PATH, "GET" | "HEAD") => Ok(()),
-            (INGEST_PATH, "POST") if self.matches(head.authorization.as_deref()) => Ok(()),
+            (HEALTH_PATH, "GET" | "HEAD") => Ok(Who::Stranger),
+            (INGEST_PATH, "POST") if self.matches(head.authorization.as_deref()) => {
+                Ok(Who::Known("shared".into()))
+            }
             (INGEST_PATH, "POST") => {
                 if let Some(unsaid) = self.refused.allow(clock::mono()) {
                     log::warn!("refused a wrong or missing key from {peer}{unsaid}");

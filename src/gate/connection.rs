@@ -8,8 +8,9 @@ use std::time::Duration;
 use rustls::{ServerConnection, Stream};
 
 use super::head::{HEAD_BYTES_MAX, Parsed};
+use super::inner::{self, Caller};
 use super::stream::DeadlineStream;
-use super::{Answer, Gate, Head, inner};
+use super::{Answer, Gate, Head, Who};
 
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 const IDLE_LIMIT: Duration = Duration::from_secs(15);
@@ -107,9 +108,10 @@ impl Connection<'_> {
             Some(Ok(head)) => head,
         };
         self.bodiless = head.is_bodiless();
-        if let Err(answer) = self.admit(&head) {
-            return Ok(Exchange::Answered { answer, keep_alive: false });
-        }
+        let who = match self.admit(&head) {
+            Err(answer) => return Ok(Exchange::Answered { answer, keep_alive: false }),
+            Ok(who) => who,
+        };
         if head.expects_continue && self.pending.is_empty() {
             self.stream.within(WRITE_LIMIT);
             self.plain().write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
@@ -118,7 +120,7 @@ impl Connection<'_> {
         let length = head.content_length as usize;
         let answered: Option<io::Result<Answer>> = gate.bodies.hold(length, Duration::ZERO, || {
             let body = self.read_body(length)?;
-            Ok(inner::forward(gate, &head, &body, self.peer))
+            Ok(inner::forward(gate, &head, &body, &Caller { peer: self.peer, who }))
         });
         match answered {
             None => {
@@ -130,9 +132,9 @@ impl Connection<'_> {
     }
 
     /// Limits first, then whoever knows what requests mean.
-    fn admit(&mut self, head: &Head) -> Result<(), Answer> {
+    fn admit(&mut self, head: &Head) -> Result<Who, Answer> {
         let admitted = (self.gate.admit)(head, self.peer);
-        let known = admitted.is_ok() && head.authorization.is_some();
+        let known = matches!(admitted, Ok(Who::Known(_)));
         self.drain = if known { AGENT_DRAIN } else { STRANGER_DRAIN };
         let limit = self.gate.body_bytes_max;
         if head.content_length > limit as u64 {

@@ -6,11 +6,19 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Answer, Gate, Head};
+use super::{Answer, Gate, Head, Who};
 
 /// Names that a client's own headers cannot reach: only what is written here is passed on.
 pub(crate) const SECRET_HEADER: &str = "X-Tasseograph-Gate";
 pub(crate) const PEER_HEADER: &str = "X-Tasseograph-Peer";
+/// What `Who::Known` holds; absent for a stranger.
+pub(crate) const WHO_HEADER: &str = "X-Tasseograph-Who";
+
+/// What the handler is told about the client.
+pub(super) struct Caller {
+    pub(super) peer: IpAddr,
+    pub(super) who: Who,
+}
 
 /// Handlers check, store and answer; a slow disk is what this waits for.
 const INNER_LIMIT: Duration = Duration::from_secs(30);
@@ -21,10 +29,10 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 const ANSWER_HEADERS_MAX: usize = 16;
 
 /// Passes a whole request on; whatever fails becomes an answer.
-pub(super) fn forward(gate: &Gate, head: &Head, body: &[u8], peer: IpAddr) -> Answer {
+pub(super) fn forward(gate: &Gate, head: &Head, body: &[u8], caller: &Caller) -> Answer {
     let asked = gate
         .inner_requests
-        .hold(1, TURN_LIMIT, || request(&gate.inner, &gate.secret, head, body, peer));
+        .hold(1, TURN_LIMIT, || request(&gate.inner, &gate.secret, head, body, caller));
     match asked {
         None => Answer::busy("the collector is busy"),
         Some(Ok(answer)) => answer,
@@ -46,7 +54,8 @@ pub(crate) fn probe(socket: &Path, secret: &str) -> Result<(), String> {
         keep_alive: false,
         expects_continue: false,
     };
-    match request(socket, secret, &head, &[], IpAddr::from([127, 0, 0, 1])) {
+    let caller = Caller { peer: IpAddr::from([127, 0, 0, 1]), who: Who::Stranger };
+    match request(socket, secret, &head, &[], &caller) {
         Ok(answer) if matches!(answer.status, 200 | 503) => Ok(()),
         Ok(answer) => Err(format!("HTTP {}", answer.status)),
         Err(error) => Err(crate::sys::files::cause(&error)),
@@ -58,17 +67,22 @@ fn request(
     secret: &str,
     head: &Head,
     body: &[u8],
-    peer: IpAddr,
+    caller: &Caller,
 ) -> io::Result<Answer> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(INNER_LIMIT))?;
     stream.set_write_timeout(Some(INNER_LIMIT))?;
     // An answer is read whole; of one to HEAD the gate passes on the head.
     let method = if head.is_bodiless() { "GET" } else { head.method.as_str() };
-    let (path, length) = (&head.path, body.len());
+    let (path, peer, length) = (&head.path, caller.peer, body.len());
+    let who = match &caller.who {
+        Who::Stranger => String::new(),
+        Who::Known(who) => format!("{WHO_HEADER}: {who}\r\n"),
+    };
     let text = format!(
         "{method} {path} HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\
-         {SECRET_HEADER}: {secret}\r\n{PEER_HEADER}: {peer}\r\nContent-Length: {length}\r\n\r\n"
+         {SECRET_HEADER}: {secret}\r\n{PEER_HEADER}: {peer}\r\n{who}\
+         Content-Length: {length}\r\n\r\n"
     );
     stream.write_all(text.as_bytes())?;
     stream.write_all(body)?;

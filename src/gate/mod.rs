@@ -74,8 +74,17 @@ impl Answer {
     }
 }
 
+/// Who a request comes from, as far as its head proves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// The path needs no key.
+    Stranger,
+    /// Has a key. The handler is told which, in visible ASCII.
+    Known(String),
+}
+
 /// Judges a head before its body is read: `Err` is the answer.
-pub(crate) type Admit = dyn Fn(&Head, IpAddr) -> Result<(), Answer> + Send + Sync;
+pub(crate) type Admit = dyn Fn(&Head, IpAddr) -> Result<Who, Answer> + Send + Sync;
 
 pub(crate) struct Gate {
     pub(crate) tls: Arc<ServerConfig>,
