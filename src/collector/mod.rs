@@ -4,6 +4,7 @@
 //! committer, which writes for all, the analysis workers, and this one, in `watch`.
 
 mod ingest;
+mod renewal;
 mod report;
 mod server;
 mod watch;
@@ -21,19 +22,25 @@ use crate::gate::{self, Gate, GateSettings};
 use crate::store::Store;
 use crate::sys::env::Environment;
 use crate::sys::notify::Notifier;
-use crate::sys::{files, out, probe, random, tls};
+use crate::sys::{descriptors, files, out, probe, random, tls};
 pub(crate) use report::report;
 
 /// `sun_path` holds 108 bytes with its end.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Requests inside at once. What waits inside is committed together, so this is what one fsync
+/// serves at most. tiny_http's pool keeps no thread for a request that waits: it reads the head of
+/// a closing connection, hands it over and is free.
+const INSIDE_MAX: usize = 128;
+/// Descriptors that are no connection's: the database's, the log's, the lanes'.
+const DESCRIPTORS_OTHERS: usize = 64;
 
 /// Everything that a running collector shares.
 struct Collector {
     store: Arc<Store>,
     config: CollectorConfig,
     notifier: Notifier,
-    socket: PathBuf,
-    secret: String,
+    gate: Arc<Gate>,
     /// Where it really listens.
     address: SocketAddr,
     _lock: File,
@@ -52,7 +59,7 @@ pub(crate) fn run(path: &Path, check_only: bool, environment: &Environment) -> E
         return Exit::ok_if(out::print(&format!("{}: ok\n", path.display())));
     }
     match Collector::start(path, config, environment) {
-        Ok(collector) => watch::Watch::new(&collector).watch(),
+        Ok((collector, renewal)) => watch::Watch::new(&collector, renewal).watch(),
         Err((exit, reason)) => {
             out::complain(&reason);
             exit
@@ -73,11 +80,12 @@ impl Collector {
         path: &Path,
         config: CollectorConfig,
         environment: &Environment,
-    ) -> Result<Self, (Exit, String)> {
+    ) -> Result<(Self, renewal::Renewal), (Exit, String)> {
         let failed = |reason: String| (Exit::Failed, reason);
         let misconfigured = |key: &str, what: String| {
             (Exit::Config, config::render(path, &[Problem::new(key, what)]))
         };
+        let renewal = renewal::Renewal::new(&config.tls_cert, &config.tls_key);
         let tls = tls::server_config(&config.tls_cert, &config.tls_key).map_err(|error| {
             let what = error.cert.and(error.key).err().unwrap_or_default();
             misconfigured("tls_cert", what)
@@ -94,33 +102,61 @@ impl Collector {
         let store = Store::open(&config.db_path).map_err(|error| failed(error.to_string()))?;
         let socket =
             socket_path(&config, environment).map_err(|what| misconfigured("runtime_dir", what))?;
-        let collector = Self {
-            store: Arc::new(store),
-            notifier: Notifier::new(environment),
-            socket,
-            secret: hex(&random::bytes::<32>()),
-            config,
-            address,
-            _lock: lock,
-        };
+        let room = Room::find(&config).map_err(|what| misconfigured("max_connections", what))?;
+        let (store, secret) = (Arc::new(store), hex(&random::bytes::<32>()));
         let bell = Arc::new(worker::Bell::default());
-        let key = server::Key::new(&collector.config.api_key);
-        server::start(&collector.socket, &collector.secret, &collector.store, &bell)
-            .map_err(failed)?;
-        worker::start(collector.config.workers, &collector.store, &bell, Arc::new(analyst))
-            .map_err(failed)?;
-        let gate = Gate::new(GateSettings {
+        let key = server::Key::new(&config.api_key);
+        server::start(&socket, &secret, &store, &bell).map_err(failed)?;
+        worker::start(config.workers, &store, &bell, Arc::new(analyst)).map_err(failed)?;
+        let settings = GateSettings {
             tls,
             admit: Box::new(move |head, peer| key.admit(head, peer)),
-            body_bytes_max: collector.config.payload_bytes,
-            connections_max: collector.config.connections,
-            inner: collector.socket.clone(),
-            secret: collector.secret.clone(),
-        });
-        spawn("gate", move || gate.serve(&listener)).map_err(failed)?;
+            body_bytes_max: config.payload_bytes,
+            connections_max: room.connections,
+            strangers_max: config.strangers,
+            inside_max: room.inside,
+            inner: socket,
+            secret,
+        };
+        let gate = Gate::start(settings, &listener)
+            .map_err(|error| failed(format!("cannot start the gate: {}", files::cause(&error))))?;
         log::info!("tasseograph {} listening on https://{address}", env!("CARGO_PKG_VERSION"));
-        collector.notifier.ready(&format!("listening on {address}"));
-        Ok(collector)
+        let notifier = Notifier::new(environment);
+        notifier.ready(&format!("listening on {address}"));
+        Ok((Self { store, config, notifier, gate, address, _lock: lock }, renewal))
+    }
+}
+
+/// How much may be open at once.
+struct Room {
+    connections: usize,
+    inside: usize,
+}
+
+impl Room {
+    /// As configured, or what this process's descriptors allow: tiny_http must never find that
+    /// there are none left, or its port is dead.
+    fn find(config: &CollectorConfig) -> Result<Self, String> {
+        let others = DESCRIPTORS_OTHERS + 2 * config.workers;
+        let wanted = config.connections + 2 * INSIDE_MAX + others;
+        let allowed = usize::try_from(descriptors::reserve(wanted as u64)).unwrap_or(usize::MAX);
+        // A part of few descriptors too, but not so many that connections have none.
+        let inside = INSIDE_MAX.min(allowed / 8);
+        let left = allowed.saturating_sub(2 * inside + others);
+        if left == 0 {
+            return Err(format!(
+                "this process may open {allowed} files, and needs {wanted}; raise LimitNOFILE"
+            ));
+        }
+        let connections = config.connections.min(left);
+        if connections < config.connections {
+            log::warn!(
+                "this process may open {allowed} files: {connections} connections at once, not {}; \
+                 raise LimitNOFILE to {wanted}, or lower max_connections",
+                config.connections
+            );
+        }
+        Ok(Self { connections, inside })
     }
 }
 

@@ -132,6 +132,8 @@ impl Handler {
                 let peer = header(&request, PEER_HEADER).unwrap_or("unknown").to_owned();
                 let mut body = Vec::new();
                 match request.as_reader().read_to_end(&mut body) {
+                    #[cfg(test)]
+                    Ok(_) if body == b"panic" => panic!("as the test asked"),
                     Ok(_) => {
                         self.ingest.handle(&body, &peer, |handled| respond(request, handled));
                     }
@@ -184,5 +186,47 @@ fn respond(request: Request, handled: &Handled) {
     }
     if let Err(error) = request.respond(response) {
         log::debug!("an answer was not taken: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn ask(socket: &Path, path: &str, body: &str) -> String {
+        let mut stream = UnixStream::connect(socket).unwrap();
+        let method = if body.is_empty() { "GET" } else { "POST" };
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nConnection: close\r\n{SECRET_HEADER}: secret\r\n\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + body).as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn handlers_that_panic_are_answered_with_500_and_the_server_lives() {
+        let folder = std::env::temp_dir().join(format!("tg-server-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let socket = folder.join("http.sock");
+        let store = Arc::new(Store::open(&folder.join("t.db")).unwrap());
+        start(&socket, "secret", &store, &Arc::default()).unwrap();
+        for _ in 0..100 {
+            let answer = ask(&socket, INGEST_PATH, "panic");
+            assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+        }
+        let post = r#"{"hostname":"h","lines":["one"]}"#;
+        for _ in 0..2 * HANDLERS {
+            let answer = ask(&socket, INGEST_PATH, post);
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        }
+        assert!(ask(&socket, HEALTH_PATH, "").contains(r#"{"status":"ok"}"#));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::Collector;
+use super::renewal::Renewal;
 use crate::exit::Exit;
-use crate::gate;
 use crate::store::Health;
 use crate::sys::clock;
 use crate::time::{Mono, Wall};
 
 /// How often the whole path is probed where no watchdog asks for more.
-const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 /// One failed probe may be a busy moment; so many in a row are a dead server.
 const PROBE_FAILURES_MAX: u32 = 3;
 const TIDY_INTERVAL: Duration = Duration::from_secs(60);
@@ -23,6 +23,7 @@ const MIB: u64 = 1024 * 1024;
 
 pub(super) struct Watch<'a> {
     collector: &'a Collector,
+    renewal: Renewal,
     failures: u32,
     tidied_at: Option<Mono>,
     wal_is_large: bool,
@@ -32,11 +33,12 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(collector: &'a Collector) -> Self {
+    pub(super) fn new(collector: &'a Collector, renewal: Renewal) -> Self {
         let begun = clock::mono();
         let newest = collector.store.newest_received().ok().flatten();
         Self {
             collector,
+            renewal,
             failures: 0,
             tidied_at: None,
             wal_is_large: false,
@@ -56,13 +58,14 @@ impl<'a> Watch<'a> {
             self.collector.store.retry(clock::mono());
             self.tidy(clock::mono());
             self.tend_wal(clock::mono());
+            self.renewal.look(&self.collector.gate);
             self.tell(clock::mono());
             clock::sleep(pause);
         }
     }
 
     fn probe(&mut self) -> Result<(), Exit> {
-        match gate::probe(&self.collector.socket, &self.collector.secret) {
+        match self.collector.gate.probe(clock::mono()) {
             Ok(()) => {
                 self.failures = 0;
                 self.collector.notifier.alive();
@@ -155,6 +158,9 @@ impl<'a> Watch<'a> {
             Health::Stuck => "a write of the database does not come back".to_owned(),
         };
         status.push_str(&format!("; WAL {} MiB", store.wal_bytes() / MIB));
+        if self.renewal.is_refused() {
+            status.push_str("; the renewed certificate cannot be used");
+        }
         if status != self.status {
             self.collector.notifier.status(&status);
             self.status = status;

@@ -24,6 +24,8 @@ pub(crate) struct CollectorConfig {
     /// `None`: rows are kept for ever.
     pub(crate) retention: Option<Duration>,
     pub(crate) connections: usize,
+    /// Of one address, that say something and have not shown a key yet.
+    pub(crate) strangers: usize,
     /// Where the private socket lies; `None`: beside the database, or where systemd says.
     pub(crate) runtime_dir: Option<PathBuf>,
     pub(crate) api_key: Secret,
@@ -103,6 +105,7 @@ impl CollectorConfig {
         let workers = file.whole("analysis_workers", 1..=WORKERS_MAX);
         let retention_days = file.whole("retention_days", 0..=RETENTION_DAYS_MAX);
         let connections = file.whole("max_connections", 1..=CONNECTIONS_MAX);
+        let strangers = file.whole("max_strangers_per_address", 1..=CONNECTIONS_MAX);
         let runtime_dir = file.path("runtime_dir");
         if let Some(folder) = &runtime_dir {
             file.check("runtime_dir", (probe.writable)(&folder.join("http.sock")));
@@ -124,6 +127,7 @@ impl CollectorConfig {
                     retention: (retention_days > 0)
                         .then(|| Duration::from_secs(retention_days * 24 * 3600)),
                     connections: connections as usize,
+                    strangers: strangers as usize,
                     runtime_dir,
                     api_key,
                 })
@@ -288,7 +292,7 @@ mod tests {
         assert_eq!(config.listen, Listen { address: None, port: 9311 });
         assert_eq!(config.db_path, PathBuf::from("/var/lib/tasseograph/tasseograph.db"));
         assert_eq!((config.payload_bytes, config.workers), (1024 * 1024, 8));
-        assert_eq!((config.retention, config.connections), (None, 512));
+        assert_eq!((config.retention, config.connections), (None, 4096));
         assert_eq!(config.endpoints.len(), 1);
         assert_eq!(config.endpoints[0].kind, EndpointKind::Builtin);
     }

@@ -38,7 +38,8 @@ pub(crate) const COLLECTOR_KEYS: &[Key] = &[
     key("max_payload_bytes", "1048576"),
     key("analysis_workers", "8"),
     key("retention_days", "0"),
-    key("max_connections", "512"),
+    key("max_connections", "4096"),
+    key("max_strangers_per_address", "32"),
     key("runtime_dir", NONE),
 ];
 

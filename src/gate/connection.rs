@@ -1,40 +1,97 @@
-//! One connection, from its handshake to its close.
+//! One connection, from its first byte to its close, as a machine that never blocks.
+//!
+//! A lane calls `step` whenever the client or tiny_http may have moved, and `expire` when the
+//! phase's deadline has passed. What is read is bounded in every phase.
+//!
+//! ```text
+//!  Silent ─▶ Handshake ─▶ Idle ─▶ Head ─▶ Body ─▶ Turn ─▶ Inside ─▶ Answer ─▶ Closing
+//!   10 s       10 s       15 s    10 s    30 s     2 s     30 s      10 s      1 s
+//!                          ▲                                          │
+//!                          └───────────────── keep alive ─────────────┘
+//!  a refusal, or a deadline of Head, Body, Turn or Inside: an answer, then Closing
+//! ```
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{IpAddr, TcpStream};
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{ServerConnection, Stream};
-
-use super::head::{HEAD_BYTES_MAX, Parsed};
-use super::inner::{self, Caller};
-use super::stream::DeadlineStream;
-use super::{Answer, Gate, Head, Who};
+use super::answer::Answer;
+use super::budget::Share;
+use super::client::{Client, Pulled};
+use super::head::{Head, Parsed};
+use super::inner::{self, Exchange};
+use super::strangers::{Origin, Place};
+use super::{Gate, Who};
+use crate::time::Mono;
 
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// For a stranger's turn where its address has its share of places.
+const PLACE_LIMIT: Duration = Duration::from_secs(30);
 const IDLE_LIMIT: Duration = Duration::from_secs(15);
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 const BODY_LIMIT: Duration = Duration::from_secs(30);
-const WRITE_LIMIT: Duration = Duration::from_secs(10);
+/// For a place inside. None comes free for so long while the disk hangs.
+const TURN_LIMIT: Duration = Duration::from_secs(2);
+/// Handlers check, store and answer; a slow disk is what this waits for.
+const INSIDE_LIMIT: Duration = Duration::from_secs(30);
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// After a refusal: what the client has sent is read, or the reset would eat our answer.
 const STRANGER_DRAIN: Drain = Drain { limit: Duration::from_secs(1), bytes_max: 64 * 1024 };
 /// Who has the key is an agent in the middle of a body that is too large: it has to hear so. The
 /// bytes are those of the largest payload that can be configured.
 const AGENT_DRAIN: Drain = Drain { limit: Duration::from_secs(10), bytes_max: 17 * 1024 * 1024 };
-const READ_BYTES: usize = 4 * 1024;
-const BODY_READ_BYTES: usize = 32 * 1024;
+/// Reads of one connection before the others have their turn; a read is up to 4 KiB.
+const READS_MAX: usize = 64;
 
-struct Connection<'a> {
-    gate: &'a Gate,
+pub(super) struct Connection {
+    client: Client,
     peer: IpAddr,
-    tls: ServerConnection,
-    stream: DeadlineStream,
-    /// Read and not yet used.
-    pending: Vec<u8>,
-    drain: Drain,
+    pub(super) origin: Origin,
+    phase: Phase,
+    /// When the phase began.
+    pub(super) since: Mono,
+    pub(super) deadline: Mono,
+    /// A stranger's, while it says something.
+    place: Option<Place>,
+    /// It waits for such a place, and has something to say.
+    waits: bool,
+    known: bool,
     /// The request asked for the head of an answer alone.
     bodiless: bool,
+}
+
+enum Phase {
+    /// Has not said anything yet.
+    Silent,
+    Handshake,
+    /// Between requests.
+    Idle,
+    Head,
+    Body(Request),
+    /// Waits for a place inside.
+    Turn(Request),
+    Inside {
+        exchange: Exchange,
+        keep_alive: bool,
+        _shares: [Share; 2],
+    },
+    /// The answer is on its way.
+    Answer {
+        keep_alive: bool,
+    },
+    /// What the client still sends is read and thrown away.
+    Closing {
+        drain: Drain,
+        drained: usize,
+    },
+}
+
+struct Request {
+    /// The inner request: its head, and as much of the body as is here.
+    bytes: Vec<u8>,
+    missing: usize,
+    keep_alive: bool,
+    share: Share,
 }
 
 /// How much is read from a client before the connection is closed.
@@ -44,223 +101,321 @@ struct Drain {
     bytes_max: usize,
 }
 
-/// What a request came to.
-enum Exchange {
-    Answered {
-        answer: Answer,
-        keep_alive: bool,
-    },
-    /// The client closed, or was silent for too long: nothing to answer.
+/// What a connection waits for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The client, or tiny_http.
+    Event,
+    /// Nothing: there is more to read, and it is the others' turn.
+    Again,
+    /// A stranger's place of its address.
+    Place,
+    /// A place inside.
+    Turn,
+    /// Nothing any more.
     Over,
 }
 
-/// Serves a connection until either side ends it. Errors are the client's affair.
-pub(super) fn serve(gate: &Gate, tcp: TcpStream, peer: IpAddr) {
-    if let Err(error) = try_serve(gate, tcp, peer) {
-        log::debug!("connection from {peer}: {error}");
-    }
-}
-
-fn try_serve(gate: &Gate, tcp: TcpStream, peer: IpAddr) -> io::Result<()> {
-    tcp.set_nodelay(true)?;
-    let tls = ServerConnection::new(Arc::clone(&gate.tls)).map_err(io::Error::other)?;
-    let mut stream = DeadlineStream::new(tcp);
-    stream.within(HANDSHAKE_LIMIT);
-    let mut connection = Connection {
-        gate,
-        peer,
-        tls,
-        stream,
-        pending: Vec::new(),
-        drain: STRANGER_DRAIN,
-        bodiless: false,
-    };
-    while connection.tls.is_handshaking() {
-        let (read, written) = connection.tls.complete_io(&mut connection.stream)?;
-        if read + written == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+impl Connection {
+    /// `tcp` does not block.
+    pub(super) fn new(tcp: TcpStream, peer: IpAddr, now: Mono) -> Self {
+        Self {
+            client: Client::new(tcp),
+            peer,
+            origin: peer.into(),
+            phase: Phase::Silent,
+            since: now,
+            deadline: now.plus(HANDSHAKE_LIMIT),
+            place: None,
+            waits: false,
+            known: false,
+            bodiless: false,
         }
     }
-    loop {
-        match connection.exchange()? {
-            Exchange::Over => break,
-            Exchange::Answered { answer, keep_alive } => {
-                connection.write(&answer, keep_alive)?;
-                if !keep_alive {
-                    break;
-                }
+
+    /// Goes on as far as it can.
+    pub(super) fn step(&mut self, gate: &Gate, now: Mono) -> io::Result<Next> {
+        let mut reads = 0;
+        loop {
+            self.client.flush()?;
+            let next = match self.phase {
+                Phase::Silent => self.silent(gate, now)?,
+                Phase::Handshake => self.handshake(now)?,
+                Phase::Idle => self.idle(gate, now)?,
+                Phase::Head => self.head(gate, now)?,
+                Phase::Body(_) => self.body(now)?,
+                Phase::Turn(_) => Some(Next::Turn),
+                Phase::Inside { .. } => self.inside(gate, now),
+                Phase::Answer { keep_alive } => self.answered(keep_alive, now),
+                Phase::Closing { .. } => Some(self.drain()),
+            };
+            match next {
+                Some(next) => return Ok(next),
+                None if reads == READS_MAX => return Ok(Next::Again),
+                None => reads += 1,
             }
         }
     }
-    connection.close()
-}
 
-impl Connection<'_> {
-    fn plain(&mut self) -> Stream<'_, ServerConnection, DeadlineStream> {
-        Stream::new(&mut self.tls, &mut self.stream)
+    /// The deadline has passed: what there is to say is said.
+    pub(super) fn expire(&mut self, gate: &Gate, now: Mono) -> io::Result<Next> {
+        let answer = match self.phase {
+            Phase::Head => Answer::error(408, "the head took longer than 10 s"),
+            Phase::Body(_) => Answer::error(408, "the body took longer than 30 s"),
+            Phase::Turn(_) => Answer::busy("the collector is busy"),
+            Phase::Inside { .. } => {
+                gate.note("the inner server does not answer", &io::ErrorKind::TimedOut.into());
+                Answer::busy("the collector cannot answer now")
+            }
+            Phase::Idle if !self.waits => {
+                self.close(STRANGER_DRAIN, now);
+                return self.step(gate, now);
+            }
+            _ => return Ok(Next::Over),
+        };
+        self.answer(&answer, false, now);
+        self.step(gate, now)
     }
 
-    fn exchange(&mut self) -> io::Result<Exchange> {
+    /// A place inside is free. What is to be watched besides the client is the exchange.
+    pub(super) fn enter(&mut self, gate: &Gate, place: Share, now: Mono) {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Turn(Request { bytes, keep_alive, share, .. }) => {
+                match Exchange::begin(&gate.inner, bytes) {
+                    Ok(exchange) => {
+                        let shares = [share, place];
+                        let phase = Phase::Inside { exchange, keep_alive, _shares: shares };
+                        self.begin(phase, INSIDE_LIMIT, now);
+                    }
+                    Err(error) => self.answer(&unanswered(gate, &error), false, now),
+                }
+            }
+            other => self.phase = other,
+        }
+    }
+
+    pub(super) fn exchange(&self) -> Option<&Exchange> {
+        match &self.phase {
+            Phase::Inside { exchange, .. } => Some(exchange),
+            _ => None,
+        }
+    }
+
+    pub(super) fn waits_for_turn(&self) -> bool {
+        matches!(self.phase, Phase::Turn(_))
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        self.known
+    }
+
+    /// Says nothing and waits for nothing: the first to go where there is no room.
+    pub(super) fn is_quiet(&self) -> bool {
+        matches!(self.phase, Phase::Silent | Phase::Idle) && !self.waits
+    }
+
+    /// Something has come that was not read yet.
+    pub(super) fn has_more(&self) -> bool {
+        self.client.has_more()
+    }
+
+    /// Whether its phase began more than `span` ago.
+    pub(super) fn lasts(&self, span: Duration, now: Mono) -> bool {
+        self.since.plus(span) < now
+    }
+
+    pub(super) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// A stranger in the middle of saying something.
+    pub(super) fn holds_place(&self) -> bool {
+        self.place.is_some()
+    }
+
+    fn begin(&mut self, phase: Phase, limit: Duration, now: Mono) {
+        self.phase = phase;
+        self.since = now;
+        self.deadline = now.plus(limit);
+    }
+
+    /// Whether a stranger may say something now.
+    fn take_place(&mut self, gate: &Gate, now: Mono) -> bool {
+        if self.known || self.place.is_some() {
+            return true;
+        }
+        self.place = gate.strangers.place(self.origin);
+        let waited = std::mem::replace(&mut self.waits, self.place.is_none());
+        if self.waits && !waited {
+            self.deadline = now.plus(PLACE_LIMIT);
+        }
+        !self.waits
+    }
+
+    fn silent(&mut self, gate: &Gate, now: Mono) -> io::Result<Option<Next>> {
+        match self.client.look()? {
+            Pulled::Some => {}
+            Pulled::Blocked => return Ok(Some(Next::Event)),
+            Pulled::End => return Ok(Some(Next::Over)),
+        }
+        if !self.take_place(gate, now) {
+            return Ok(Some(Next::Place));
+        }
+        self.client.begin_tls(gate.tls())?;
+        self.begin(Phase::Handshake, HANDSHAKE_LIMIT, now);
+        Ok(None)
+    }
+
+    fn handshake(&mut self, now: Mono) -> io::Result<Option<Next>> {
+        if !self.client.is_handshaking() {
+            self.rest(now);
+            return Ok(None);
+        }
+        Ok(unless_over(self.client.pull()?))
+    }
+
+    /// Between requests a stranger needs no place.
+    fn rest(&mut self, now: Mono) {
+        self.place = None;
         self.bodiless = false;
-        let head = match self.read_head()? {
-            None => return Ok(Exchange::Over),
-            Some(Err(answer)) => return Ok(Exchange::Answered { answer, keep_alive: false }),
-            Some(Ok(head)) => head,
-        };
+        self.begin(Phase::Idle, IDLE_LIMIT, now);
+    }
+
+    fn idle(&mut self, gate: &Gate, now: Mono) -> io::Result<Option<Next>> {
+        if self.client.pending.is_empty() {
+            match self.client.read_pending()? {
+                Pulled::Some => {}
+                Pulled::Blocked => return Ok(Some(Next::Event)),
+                Pulled::End => self.close(STRANGER_DRAIN, now),
+            }
+            return Ok(None);
+        }
+        if !self.take_place(gate, now) {
+            return Ok(Some(Next::Place));
+        }
+        self.begin(Phase::Head, HEAD_LIMIT, now);
+        Ok(None)
+    }
+
+    fn head(&mut self, gate: &Gate, now: Mono) -> io::Result<Option<Next>> {
+        match Head::parse(&self.client.pending) {
+            Err(answer) => self.answer(&answer, false, now),
+            Ok(Parsed::Complete(head, length)) => {
+                self.client.pending.drain(..length);
+                self.admit(gate, &head, now);
+            }
+            Ok(Parsed::Partial) => {
+                return Ok(unless_over(self.client.read_pending()?));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Limits first, then whoever knows what requests mean, then room for the body.
+    fn admit(&mut self, gate: &Gate, head: &Head, now: Mono) {
         self.bodiless = head.is_bodiless();
-        let who = match self.admit(&head) {
-            Err(answer) => return Ok(Exchange::Answered { answer, keep_alive: false }),
+        let admitted = (gate.admit)(head, self.peer);
+        if matches!(admitted, Ok(Who::Known(_))) {
+            self.known = true;
+            self.place = None;
+        }
+        let limit = gate.body_bytes_max;
+        let who = if head.content_length > limit as u64 {
+            Err(Answer::error(413, &format!("the body is larger than {limit} bytes")))
+        } else {
+            admitted
+        };
+        let who = match who {
+            Err(answer) => return self.answer(&answer, false, now),
             Ok(who) => who,
         };
-        if head.expects_continue && self.pending.is_empty() {
-            self.stream.within(WRITE_LIMIT);
-            self.plain().write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+        let missing = head.content_length as usize;
+        let Some(share) = gate.bodies.take(missing) else {
+            return self.answer(&Answer::busy("too many bodies at once"), false, now);
+        };
+        if head.expects_continue && self.client.pending.is_empty() {
+            self.client.write(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
-        let gate = self.gate;
-        let length = head.content_length as usize;
-        let answered: Option<io::Result<Answer>> = gate.bodies.hold(length, Duration::ZERO, || {
-            let body = self.read_body(length)?;
-            Ok(inner::forward(gate, &head, &body, &Caller { peer: self.peer, who }))
-        });
-        match answered {
-            None => {
-                let answer = Answer::busy("too many bodies at once");
-                Ok(Exchange::Answered { answer, keep_alive: false })
-            }
-            Some(answer) => Ok(Exchange::Answered { answer: answer?, keep_alive: head.keep_alive }),
-        }
+        let bytes = inner::head(&gate.secret, head, &who, self.peer);
+        let request = Request { bytes, missing, keep_alive: head.keep_alive, share };
+        self.begin(Phase::Body(request), BODY_LIMIT, now);
     }
 
-    /// Limits first, then whoever knows what requests mean.
-    fn admit(&mut self, head: &Head) -> Result<Who, Answer> {
-        let admitted = (self.gate.admit)(head, self.peer);
-        let known = matches!(admitted, Ok(Who::Known(_)));
-        self.drain = if known { AGENT_DRAIN } else { STRANGER_DRAIN };
-        let limit = self.gate.body_bytes_max;
-        if head.content_length > limit as u64 {
-            return Err(Answer::error(413, &format!("the body is larger than {limit} bytes")));
+    /// The whole body: a connection that ends before it is over, never a shorter body.
+    fn body(&mut self, now: Mono) -> io::Result<Option<Next>> {
+        let Phase::Body(request) = &mut self.phase else { return Ok(None) };
+        if request.missing > 0 {
+            let before = request.bytes.len();
+            let read = self.client.read_body(&mut request.bytes, request.missing)?;
+            request.missing -= request.bytes.len() - before;
+            return Ok(unless_over(read));
         }
-        admitted
+        if let Phase::Body(request) = std::mem::replace(&mut self.phase, Phase::Idle) {
+            self.begin(Phase::Turn(request), TURN_LIMIT, now);
+        }
+        Ok(None)
     }
 
-    /// `None`: the client has nothing to ask.
-    fn read_head(&mut self) -> io::Result<Option<Result<Head, Answer>>> {
-        self.stream.within(IDLE_LIMIT);
-        let mut begun = !self.pending.is_empty();
-        if begun {
-            self.stream.within(HEAD_LIMIT);
+    fn inside(&mut self, gate: &Gate, now: Mono) -> Option<Next> {
+        let Phase::Inside { exchange, keep_alive, .. } = &mut self.phase else { return None };
+        let keep_alive = *keep_alive;
+        match exchange.advance() {
+            None => return Some(Next::Event),
+            Some(Ok(answer)) => self.answer(&answer, keep_alive, now),
+            Some(Err(error)) => self.answer(&unanswered(gate, &error), keep_alive, now),
         }
-        loop {
-            match Head::parse(&self.pending) {
-                Err(answer) => return Ok(Some(Err(answer))),
-                Ok(Parsed::Complete(head, length)) => {
-                    self.pending.drain(..length);
-                    return Ok(Some(Ok(head)));
-                }
-                Ok(Parsed::Partial) => {}
-            }
-            let mut buffer = [0; READ_BYTES];
-            let room = (HEAD_BYTES_MAX + READ_BYTES - self.pending.len()).min(READ_BYTES);
-            match self.plain().read(&mut buffer[..room]) {
-                Ok(0) => return Ok(None),
-                Ok(length) => self.pending.extend_from_slice(&buffer[..length]),
-                Err(error) if timed_out(&error) && begun => {
-                    return Ok(Some(Err(Answer::error(408, "the head took longer than 10 s"))));
-                }
-                Err(error) if timed_out(&error) => return Ok(None),
-                // Many clients close without a close_notify: between requests that is no fault.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !begun => {
-                    return Ok(None);
-                }
-                Err(error) => return Err(error),
-            }
-            if !begun {
-                begun = true;
-                self.stream.within(HEAD_LIMIT);
-            }
-        }
+        None
     }
 
-    /// The whole body: a connection that ends before it is an error, never a shorter body.
-    fn read_body(&mut self, length: usize) -> io::Result<Vec<u8>> {
-        self.stream.within(BODY_LIMIT);
-        let at_hand = length.min(self.pending.len());
-        let mut body: Vec<u8> = self.pending.drain(..at_hand).collect();
-        let mut buffer = vec![0; BODY_READ_BYTES.min(length)];
-        while body.len() < length {
-            let wanted = buffer.len().min(length - body.len());
-            match self.plain().read(&mut buffer[..wanted])? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                read => body.extend_from_slice(&buffer[..read]),
-            }
-        }
-        Ok(body)
+    fn answer(&mut self, answer: &Answer, keep_alive: bool, now: Mono) {
+        self.client.write(&answer.encode(keep_alive, self.bodiless));
+        self.begin(Phase::Answer { keep_alive }, ANSWER_LIMIT, now);
     }
 
-    fn write(&mut self, answer: &Answer, keep_alive: bool) -> io::Result<()> {
-        let mut text = format!(
-            "HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n",
-            answer.status,
-            phrase(answer.status),
-            answer.body.len()
-        );
-        if let Some(seconds) = answer.retry_after {
-            text.push_str(&format!("Retry-After: {seconds}\r\n"));
+    fn answered(&mut self, keep_alive: bool, now: Mono) -> Option<Next> {
+        if self.client.is_behind() {
+            return Some(Next::Event);
         }
-        if let Some(methods) = answer.allow {
-            text.push_str(&format!("Allow: {methods}\r\n"));
+        if keep_alive {
+            self.rest(now);
+        } else {
+            self.close(if self.known { AGENT_DRAIN } else { STRANGER_DRAIN }, now);
         }
-        if answer.status == 401 {
-            text.push_str("WWW-Authenticate: Bearer\r\n");
-        }
-        let connection = if keep_alive { "keep-alive" } else { "close" };
-        text.push_str(&format!("Connection: {connection}\r\n\r\n"));
-        let mut bytes = text.into_bytes();
-        if !self.bodiless {
-            bytes.extend_from_slice(&answer.body);
-        }
-        self.stream.within(WRITE_LIMIT);
-        self.plain().write_all(&bytes)?;
-        self.plain().flush()
+        None
     }
 
-    fn close(&mut self) -> io::Result<()> {
-        self.stream.within(self.drain.limit);
-        self.tls.send_close_notify();
-        self.tls.complete_io(&mut self.stream)?;
-        let mut buffer = [0; READ_BYTES];
-        let mut drained = 0;
-        while drained < self.drain.bytes_max {
-            // Straight from the socket: nobody wants to know what it says.
-            match self.stream.read(&mut buffer) {
-                Ok(0) | Err(_) => break,
-                Ok(length) => drained += length,
+    fn close(&mut self, drain: Drain, now: Mono) {
+        self.client.say_goodbye();
+        self.place = None;
+        self.begin(Phase::Closing { drain, drained: 0 }, drain.limit, now);
+    }
+
+    fn drain(&mut self) -> Next {
+        let Phase::Closing { drain, drained } = &mut self.phase else { return Next::Over };
+        for _ in 0..READS_MAX {
+            match self.client.discard() {
+                Ok(None) => return Next::Event,
+                Ok(Some(0)) | Err(_) => return Next::Over,
+                Ok(Some(length)) => *drained += length,
+            }
+            if *drained >= drain.bytes_max {
+                return Next::Over;
             }
         }
-        Ok(())
+        Next::Again
     }
 }
 
-fn timed_out(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+/// `None`: go on.
+fn unless_over(read: Pulled) -> Option<Next> {
+    match read {
+        Pulled::Some => None,
+        Pulled::Blocked => Some(Next::Event),
+        Pulled::End => Some(Next::Over),
+    }
 }
 
-fn phrase(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        411 => "Length Required",
-        413 => "Content Too Large",
-        415 => "Unsupported Media Type",
-        417 => "Expectation Failed",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        503 => "Service Unavailable",
-        _ => "Unknown",
-    }
+fn unanswered(gate: &Gate, error: &io::Error) -> Answer {
+    gate.note("the inner server does not answer", error);
+    Answer::busy("the collector cannot answer now")
 }

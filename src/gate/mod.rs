@@ -1,78 +1,49 @@
 //! The gate: TCP, TLS, and one complete, bounded, admitted request at a time for tiny_http.
 //!
 //! tiny_http alone dies of one hostile request and holds silent connections for ever. Here every
-//! connection has a thread, every phase an absolute deadline, every part a limit; what passes is
-//! written anew to tiny_http's private Unix socket. Knows nothing of what requests mean:
-//! `collector` hands in `admit`, which judges a head before the body is read.
+//! phase of a connection has an absolute deadline, every part a limit; what passes is written anew
+//! to tiny_http's private Unix socket. Knows nothing of what requests mean: `collector` hands in
+//! `admit`, which judges a head before the body is read.
 //!
-//! ```text
-//!  accept ─▶ handshake ─▶ idle ─▶ head ─▶ admit ─▶ body ─▶ inner request ─▶ answer ─┐
-//!             10 s        15 s    10 s             30 s      30 s           10 s    │
-//!                          ▲                                        keep alive      │
-//!                          └────────────────────────────────────────────────────────┘
-//!  any refusal or time-out: answer if possible, close_notify, drain for a while, close
-//! ```
+//! A few lanes, one thread each, hold all connections (`lane`); each connection is a machine that
+//! never blocks (`connection`). So a stranger that is slow or silent holds up nobody, and ten
+//! thousand agents between their posts take no thread.
 
+mod answer;
 mod budget;
+mod client;
 mod connection;
 mod head;
 mod inner;
-mod stream;
+mod lane;
+mod strangers;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use rustls::ServerConfig;
 
 use crate::sys::{clock, log::Limited};
+use crate::time::Mono;
+pub(crate) use answer::Answer;
 use budget::Budget;
 pub(crate) use head::Head;
-pub(crate) use inner::{PEER_HEADER, SECRET_HEADER, probe};
+pub(crate) use inner::{PEER_HEADER, SECRET_HEADER};
+use lane::Lane;
+use strangers::Strangers;
 
 const BACKLOG: i32 = 1024;
-/// TLS buffers live on the heap; what is left needs little stack.
-const STACK_BYTES: usize = 256 * 1024;
 /// All bodies together. Past it, agents are asked to come back.
 const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// What waits inside is committed together, so this is what one fsync serves at most. tiny_http's
-/// pool keeps no thread for a request that waits: it reads the head of a closing connection, hands
-/// it over and is free.
-const INNER_REQUESTS_MAX: usize = 128;
-/// How long accepting rests when the system has no descriptors or memory left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// An answer of ours, or tiny_http's.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    /// Seconds.
-    pub(crate) retry_after: Option<u32>,
-    /// The methods that the path does take.
-    pub(crate) allow: Option<&'static str>,
-    /// JSON.
-    pub(crate) body: Vec<u8>,
-}
-
-impl Answer {
-    pub(crate) fn error(status: u16, reason: &str) -> Self {
-        let body = crate::wire::error_body(reason).into_bytes();
-        Self { status, retry_after: None, allow: None, body }
-    }
-
-    /// The path is there, but not for this method.
-    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
-        Self { allow: Some(allow), ..Self::error(405, "not with this method") }
-    }
-
-    fn busy(reason: &str) -> Self {
-        Self { retry_after: Some(5), ..Self::error(503, reason) }
-    }
-}
+/// Handshakes are what a lane's processor is spent on; beyond these the disk is slower.
+const LANES_MAX: usize = 8;
+/// A lane that has not moved for so long hangs.
+const PULSE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Who a request comes from, as far as its head proves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,77 +57,103 @@ pub(crate) enum Who {
 /// Judges a head before its body is read: `Err` is the answer.
 pub(crate) type Admit = dyn Fn(&Head, IpAddr) -> Result<Who, Answer> + Send + Sync;
 
-pub(crate) struct Gate {
-    pub(crate) tls: Arc<ServerConfig>,
-    pub(crate) admit: Box<Admit>,
-    pub(crate) body_bytes_max: usize,
-    /// tiny_http's socket.
-    pub(crate) inner: PathBuf,
-    /// Proves to the handler that a request came through the gate.
-    pub(crate) secret: String,
-    bodies: Budget,
-    inner_requests: Budget,
-    connections: Budget,
-    trouble: Limited,
-}
-
 pub(crate) struct GateSettings {
     pub(crate) tls: Arc<ServerConfig>,
     pub(crate) admit: Box<Admit>,
     pub(crate) body_bytes_max: usize,
     pub(crate) connections_max: usize,
+    /// Of one address, that say something and have not shown a key yet.
+    pub(crate) strangers_max: usize,
+    /// Requests on their way through tiny_http: each takes two descriptors.
+    pub(crate) inside_max: usize,
+    /// tiny_http's socket.
     pub(crate) inner: PathBuf,
+    /// Proves to the handler that a request came through the gate.
     pub(crate) secret: String,
 }
 
-impl Gate {
-    pub(crate) fn new(settings: GateSettings) -> Arc<Self> {
-        let GateSettings { tls, admit, body_bytes_max, connections_max, inner, secret } = settings;
-        Arc::new(Self {
-            tls,
-            admit,
-            body_bytes_max,
-            inner,
-            secret,
-            bodies: Budget::new(BODIES_BYTES_MAX),
-            inner_requests: Budget::new(INNER_REQUESTS_MAX),
-            connections: Budget::new(connections_max),
-            trouble: Limited::default(),
-        })
+/// What the lanes share.
+pub(crate) struct Gate {
+    tls: RwLock<Arc<ServerConfig>>,
+    admit: Box<Admit>,
+    body_bytes_max: usize,
+    connections_max: usize,
+    inner: PathBuf,
+    secret: String,
+    bodies: Budget,
+    strangers: Strangers,
+    connections: AtomicUsize,
+    lanes: Vec<Seen>,
+    trouble: Limited,
+}
+
+/// What is seen of a lane from outside.
+struct Seen {
+    /// When it moved last, in milliseconds of the monotonic clock.
+    pulse: AtomicU64,
+    /// Its connections that have no key and say nothing, as it counted them last.
+    quiet_strangers: AtomicUsize,
+}
+
+impl Seen {
+    fn new(now: Mono) -> Self {
+        let seen = Self { pulse: AtomicU64::new(0), quiet_strangers: AtomicUsize::new(0) };
+        seen.moved(now);
+        seen
     }
 
-    /// Accepts for ever. What goes wrong with one connection never ends the loop.
-    pub(crate) fn serve(self: Arc<Self>, listener: &TcpListener) -> ! {
-        loop {
-            // Over the cap, newcomers wait in the backlog instead of being cut off.
-            let place = self.connections.wait(1);
-            match listener.accept() {
-                Ok((tcp, peer)) => {
-                    let gate = Arc::clone(&self);
-                    let peer = peer.ip().to_canonical();
-                    let serve = move || {
-                        // A panic here must not take the place with it.
-                        let served = AssertUnwindSafe(|| connection::serve(&gate, tcp, peer));
-                        if catch_unwind(served).is_err() {
-                            log::error!("a connection's thread panicked");
-                        }
-                        gate.connections.give_back(place);
-                    };
-                    let thread = std::thread::Builder::new();
-                    let named = thread.name("gate-connection".into()).stack_size(STACK_BYTES);
-                    if let Err(error) = named.spawn(serve) {
-                        self.connections.give_back(place);
-                        self.note("no thread for a connection", &error);
-                        clock::sleep(ACCEPT_PAUSE);
-                    }
-                }
-                Err(error) => {
-                    self.connections.give_back(place);
-                    self.note("cannot accept a connection", &error);
-                    clock::sleep(ACCEPT_PAUSE);
-                }
-            }
+    fn moved(&self, now: Mono) {
+        self.pulse.store(now.0.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    fn hangs(&self, now: Mono) -> bool {
+        let pulse = Mono(Duration::from_millis(self.pulse.load(Ordering::Relaxed)));
+        pulse.plus(PULSE_LIMIT) < now
+    }
+}
+
+impl Gate {
+    /// Serves `listener` for ever, from threads of its own.
+    pub(crate) fn start(settings: GateSettings, listener: &TcpListener) -> io::Result<Arc<Self>> {
+        let lanes = std::thread::available_parallelism().map_or(1, usize::from).min(LANES_MAX);
+        let gate = Arc::new(Self {
+            tls: RwLock::new(settings.tls),
+            admit: settings.admit,
+            body_bytes_max: settings.body_bytes_max,
+            connections_max: settings.connections_max,
+            inner: settings.inner,
+            secret: settings.secret,
+            bodies: Budget::new(BODIES_BYTES_MAX),
+            strangers: Strangers::new(settings.strangers_max),
+            connections: AtomicUsize::new(0),
+            lanes: (0..lanes).map(|_| Seen::new(clock::mono())).collect(),
+            trouble: Limited::default(),
+        });
+        listener.set_nonblocking(true)?;
+        for number in 0..lanes {
+            let inside = (settings.inside_max / lanes).max(1);
+            let lane = Lane::new(Arc::clone(&gate), number, listener.try_clone()?, inside)?;
+            let thread = std::thread::Builder::new().name(format!("gate-{}", number + 1));
+            thread.spawn(|| lane.serve())?;
         }
+        Ok(gate)
+    }
+
+    /// New connections get this certificate; those that are open go on with theirs.
+    pub(crate) fn renew(&self, tls: Arc<ServerConfig>) {
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
+    }
+
+    /// Whether the gate and what is behind it live; the reason if not.
+    pub(crate) fn probe(&self, now: Mono) -> Result<(), String> {
+        if self.lanes.iter().any(|lane| lane.hangs(now)) {
+            return Err("a lane of the gate hangs".into());
+        }
+        inner::probe(self)
+    }
+
+    fn tls(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.tls.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn note(&self, what: &str, error: &io::Error) {
@@ -190,6 +187,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, false)?;
     }
+    // Connections inherit it.
+    sockopt::set_tcp_nodelay(&socket, true)?;
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(TcpListener::from(socket))

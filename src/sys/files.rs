@@ -2,10 +2,22 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::crash;
+
+/// What changes when a file is written or replaced: device, inode, size, and the time (in seconds
+/// and nanoseconds) of its last change of any kind, which no program can set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp([i64; 5]);
+
+/// `None`: it cannot be looked at.
+pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
+    let data = std::fs::metadata(path).ok()?;
+    let (device, inode, size) = (data.dev() as i64, data.ino() as i64, data.size() as i64);
+    Some(Stamp([device, inode, size, data.ctime(), data.ctime_nsec()]))
+}
 
 /// A path as messages show it.
 pub(crate) fn quoted(path: &Path) -> String {

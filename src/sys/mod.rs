@@ -4,6 +4,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod crash;
+pub(crate) mod descriptors;
 pub(crate) mod digest;
 pub(crate) mod env;
 pub(crate) mod files;

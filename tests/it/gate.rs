@@ -1,10 +1,22 @@
 //! The gate over real TLS: bad requests are answered or closed, and honest clients are served.
 
+use std::fs;
 use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::support::client::{connect, is_served, post, read_answer, request, say};
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+
+use super::support::client::{
+    client_config, connect, connect_with, is_served, over, post, read_answer, request, say,
+    tcp_from, trusting,
+};
 use super::support::scripted::silent;
-use super::support::{Collector, KEY};
+use super::support::{Collector, Folder, KEY, make_pair};
+
+const BUILTIN: &str = "llm_endpoints: [{url: \"builtin:\"}]\n";
+const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\n\r\n";
 
 fn head(lines: &[&str]) -> Vec<u8> {
     let mut text = format!("POST /ingest HTTP/1.1\r\nAuthorization: Bearer {KEY}\r\n");
@@ -178,4 +190,99 @@ fn head_is_answered_like_get_without_a_body_and_405_says_what_a_path_takes() {
     let mut all = String::new();
     drop(stream.read_to_string(&mut all));
     assert!(all.starts_with("HTTP/1.1 404 ") && all.ends_with("\r\n\r\n"), "{all}");
+}
+
+#[test]
+fn strangers_of_one_address_wait_for_their_turn_and_agents_do_not() {
+    let collector = Collector::with(&format!("{BUILTIN}max_strangers_per_address: 2\n"));
+    let config = client_config();
+    let mut agents: Vec<_> = (0..5).map(|_| connect(collector.port)).collect();
+    let body = r#"{"hostname":"h","lines":["one"]}"#;
+    let mut bytes = head(&[&format!("Content-Length: {}", body.len())]);
+    bytes.extend_from_slice(body.as_bytes());
+    let mut all_are_served = || {
+        for agent in &mut agents {
+            agent.write_all(&bytes).unwrap();
+            assert_eq!(read_answer(agent).status, 200);
+        }
+    };
+    all_are_served();
+    let mut slow: Vec<_> = (0..2).map(|_| connect(collector.port)).collect();
+    for stream in &mut slow {
+        stream.write_all(&HEALTH[..9]).unwrap();
+        stream.flush().unwrap();
+        stream.conn.complete_io(&mut stream.sock).unwrap();
+    }
+    let mut third = connect(collector.port);
+    third.sock.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(third.write_all(HEALTH).is_err(), "no handshake while two strangers are at it");
+    let mut other = over(&config, tcp_from([127, 0, 0, 2], collector.port));
+    other.write_all(HEALTH).unwrap();
+    assert_eq!(read_answer(&mut other).status, 200);
+    all_are_served();
+    // It was not cut off. A stranger that takes its time gives its place up to one that waits.
+    third.sock.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    third.write_all(HEALTH).unwrap();
+    assert_eq!(read_answer(&mut third).status, 200);
+}
+
+#[test]
+fn where_all_connections_are_taken_the_quietest_makes_room() {
+    let collector = Collector::with(&format!("{BUILTIN}max_connections: 6\n"));
+    let mut agent = connect(collector.port);
+    let beat = r#"{"hostname":"h","lines":null}"#;
+    let mut bytes = head(&[&format!("Content-Length: {}", beat.len())]);
+    bytes.extend_from_slice(beat.as_bytes());
+    agent.write_all(&bytes).unwrap();
+    assert_eq!(read_answer(&mut agent).status, 200);
+    let strangers: Vec<_> = (0..20).map(|_| silent(collector.port)).collect();
+    assert!(is_served(collector.port));
+    // Strangers go before agents.
+    agent.write_all(&bytes).unwrap();
+    assert_eq!(read_answer(&mut agent).status, 200);
+    drop(strangers);
+}
+
+fn served(config: &Arc<ClientConfig>, port: u16) -> CertificateDer<'static> {
+    let mut stream = connect_with(config, port);
+    stream.write_all(HEALTH).unwrap();
+    assert_eq!(read_answer(&mut stream).status, 200);
+    stream.conn.peer_certificates().unwrap()[0].clone().into_owned()
+}
+
+#[test]
+fn a_renewed_certificate_is_served_and_a_broken_one_is_not() {
+    let folder = Folder::new();
+    let path = |name: &str| folder.path(name);
+    let (cert, key) = (path("cert.pem"), path("key.pem"));
+    make_pair(&cert, &key);
+    make_pair(&path("new-cert.pem"), &path("new-key.pem"));
+    fs::copy(&cert, path("old-cert.pem")).unwrap();
+    let pair = format!("tls_cert: {}\ntls_key: {}\n", cert.display(), key.display());
+    let mut collector = Collector::with(&format!("{BUILTIN}{pair}"));
+    let config = trusting(&[&path("old-cert.pem"), &path("new-cert.pem")]);
+    let old = served(&config, collector.port);
+    let mut open = connect_with(&config, collector.port);
+    open.write_all(HEALTH).unwrap();
+    assert_eq!(read_answer(&mut open).status, 200);
+
+    // Half a renewal: the key does not belong to the certificate yet.
+    fs::copy(path("new-cert.pem"), &cert).unwrap();
+    collector
+        .process
+        .wait_for_line("the renewed certificate cannot be used, the old one stays: the key in");
+    assert_eq!(served(&config, collector.port), old);
+
+    fs::rename(path("new-key.pem"), &key).unwrap();
+    collector.process.wait_for_line("a renewed certificate is served");
+    let new = CertificateDer::from_pem_file(path("new-cert.pem")).unwrap();
+    assert_eq!(served(&config, collector.port), new);
+
+    fs::remove_file(&cert).unwrap();
+    collector.process.wait_for_line("the old one stays: cannot read");
+    assert_eq!(served(&config, collector.port), new);
+    let said = collector.process.log().matches("the old one stays").count();
+    assert_eq!(said, 2, "once for each pair");
+    // Nobody was cut off by any of it, but for idleness.
+    assert!(collector.process.is_alive());
 }

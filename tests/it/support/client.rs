@@ -1,7 +1,8 @@
 //! Clients of the collector: a plain one, and one that says over TLS whatever it is told to.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +26,14 @@ pub(crate) fn connect(port: u16) -> Tls {
 
 /// Trusts the collector's certificate, and resumes no session.
 pub(crate) fn client_config() -> Arc<ClientConfig> {
+    trusting(&[&certificates().cert])
+}
+
+pub(crate) fn trusting(certs: &[&Path]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(&certificates().cert).unwrap()).unwrap();
+    for cert in certs {
+        roots.add(CertificateDer::from_pem_file(cert).unwrap()).unwrap();
+    }
     let mut config =
         ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -38,10 +45,23 @@ pub(crate) fn client_config() -> Arc<ClientConfig> {
 }
 
 pub(crate) fn connect_with(config: &Arc<ClientConfig>, port: u16) -> Tls {
+    over(config, TcpStream::connect(("127.0.0.1", port)).unwrap())
+}
+
+pub(crate) fn over(config: &Arc<ClientConfig>, tcp: TcpStream) -> Tls {
     let name = ServerName::try_from("localhost").unwrap();
-    let tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
     StreamOwned::new(ClientConnection::new(Arc::clone(config), name).unwrap(), tcp)
+}
+
+/// A TCP connection from another of this machine's addresses, such as 127.0.0.2.
+pub(crate) fn tcp_from(address: [u8; 4], port: u16) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType};
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let any_port = 0;
+    rustix::net::bind(&socket, &SocketAddr::from((address, any_port))).unwrap();
+    rustix::net::connect(&socket, &SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
+    socket.into()
 }
 
 /// One answer from the stream; the connection may stay.

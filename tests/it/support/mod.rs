@@ -136,23 +136,29 @@ pub(crate) fn certificates() -> &'static Certificates {
     static MADE: OnceLock<Certificates> = OnceLock::new();
     MADE.get_or_init(|| {
         let folder = Folder::new();
-        let made = |name: &str, kind: &[&str], cert: &Path, key: &Path, more: &[&str]| {
-            let mut command = Command::new("openssl");
-            command.args(["req", "-x509", "-nodes", "-days", "30", "-subj", name]);
-            command.args(kind).args(more).arg("-keyout").arg(key).arg("-out").arg(cert);
-            let output = command.output().expect("the tests need openssl");
-            assert!(output.status.success(), "{}", text(&output.stderr));
-        };
         let path = |name| folder.path(name);
         let (cert, key) = (path("cert.pem"), path("key.pem"));
-        let p256 = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
-        let names = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1";
-        let more = ["-addext", names, "-addext", "basicConstraints=critical,CA:FALSE"];
-        made("/CN=collector", &p256, &cert, &key, &more);
+        make_pair(&cert, &key);
         let (bare_cert, bare_key) = (path("bare.pem"), path("bare-key.pem"));
-        made("/CN=bare", &["-newkey", "rsa:2048"], &bare_cert, &bare_key, &[]);
+        self_signed("/CN=bare", &["-newkey", "rsa:2048"], &bare_cert, &bare_key);
         Certificates { cert, key, bare_cert, bare_key, _folder: folder }
     })
+}
+
+/// P-256, with this machine's names: what README.md shows.
+pub(crate) fn make_pair(cert: &Path, key: &Path) {
+    let names = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1";
+    let p256 = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+    let more = ["-addext", names, "-addext", "basicConstraints=critical,CA:FALSE"];
+    self_signed("/CN=collector", &[&p256[..], &more[..]].concat(), cert, key);
+}
+
+fn self_signed(name: &str, more: &[&str], cert: &Path, key: &Path) {
+    let mut command = Command::new("openssl");
+    command.args(["req", "-x509", "-nodes", "-days", "30", "-subj", name]);
+    command.args(more).arg("-keyout").arg(key).arg("-out").arg(cert);
+    let output = command.output().expect("the tests need openssl");
+    assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
 /// A port that stays ours while nobody listens on it: below those that the system gives to others
@@ -283,14 +289,14 @@ impl Collector {
         variables: &[(&str, &str)],
         wrapper: &[&str],
     ) -> Self {
-        let made = certificates();
-        let config = format!(
-            "listen_addr: \"127.0.0.1:{}\"\ndb_path: {}\ntls_cert: {}\ntls_key: {}\n{more}",
-            own_port(),
-            folder.path("t.db").display(),
-            made.cert.display(),
-            made.key.display()
-        );
+        let (port, db) = (own_port(), folder.path("t.db"));
+        let mut config =
+            format!("listen_addr: \"127.0.0.1:{port}\"\ndb_path: {}\n{more}", db.display());
+        if !more.contains("tls_cert: ") {
+            let (cert, key) = (&certificates().cert, &certificates().key);
+            let pair = format!("tls_cert: {}\ntls_key: {}\n", cert.display(), key.display());
+            config.insert_str(0, &pair);
+        }
         let (process, port) = Self::launch(&folder, &config, variables, wrapper);
         Self { folder, process, port, config }
     }
