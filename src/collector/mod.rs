@@ -86,10 +86,11 @@ impl Collector {
             (Exit::Config, config::render(path, &[Problem::new(key, what)]))
         };
         let renewal = renewal::Renewal::new(&config.tls_cert, &config.tls_key);
-        let tls = tls::server_config(&config.tls_cert, &config.tls_key).map_err(|error| {
-            let what = error.cert.and(error.key).err().unwrap_or_default();
-            misconfigured("tls_cert", what)
-        })?;
+        let identity =
+            tls::server_identity(&config.tls_cert, &config.tls_key).map_err(|error| {
+                let what = error.cert.and(error.key).err().unwrap_or_default();
+                misconfigured("tls_cert", what)
+            })?;
         let listener =
             gate::listen(config.listen.address, config.listen.port).map_err(|error| {
                 let what = format!("cannot listen on {}: {}", config.listen, files::cause(&error));
@@ -109,7 +110,7 @@ impl Collector {
         server::start(&socket, &secret, &store, &bell).map_err(failed)?;
         worker::start(config.workers, &store, &bell, Arc::new(analyst)).map_err(failed)?;
         let settings = GateSettings {
-            tls,
+            tls: identity.config,
             admit: Box::new(move |head, peer| key.admit(head, peer)),
             body_bytes_max: config.payload_bytes,
             connections_max: room.connections,
@@ -120,6 +121,7 @@ impl Collector {
         };
         let gate = Gate::start(settings, &listener)
             .map_err(|error| failed(format!("cannot start the gate: {}", files::cause(&error))))?;
+        log::info!("{}", renewal::shown(&identity.key_pin));
         log::info!("tasseograph {} listening on https://{address}", env!("CARGO_PKG_VERSION"));
         let notifier = Notifier::new(environment);
         notifier.ready(&format!("listening on {address}"));

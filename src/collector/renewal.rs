@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::Pin;
 use crate::gate::Gate;
 use crate::sys::files::{self, Stamp};
 use crate::sys::tls;
@@ -40,12 +41,12 @@ impl Renewal {
         if self.refused == Some((now, true)) {
             return;
         }
-        match tls::server_config(&self.cert, &self.key) {
-            Ok(tls) => {
-                gate.renew(tls);
+        match tls::server_identity(&self.cert, &self.key) {
+            Ok(identity) => {
+                gate.renew(identity.config);
                 self.served = now;
                 self.refused = None;
-                log::info!("a renewed certificate is served: {}", files::quoted(&self.cert));
+                log::info!("a renewed certificate is served; {}", shown(&identity.key_pin));
             }
             Err(error) => {
                 let again = self.refused == Some((now, false));
@@ -64,4 +65,9 @@ impl Renewal {
     pub(super) fn is_refused(&self) -> bool {
         matches!(self.refused, Some((_, true)))
     }
+}
+
+/// What an operator puts into the agents' configuration.
+pub(super) fn shown(pin: &Pin) -> String {
+    format!("certificate key SHA-256 (for tls_pin_sha256): {pin}")
 }

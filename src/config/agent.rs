@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::keys::AGENT_KEYS;
 use super::raw::Section;
-use super::{API_KEY, HOSTNAME, Probe, Problem, Secret, Trust, Url};
+use super::{API_KEY, HOSTNAME, Pin, Probe, Problem, Secret, Trust, Url};
 use crate::wire::HostName;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,21 +109,48 @@ fn host(file: &mut Section, probe: &Probe<'_>) -> Option<HostName> {
 fn trust(file: &mut Section, probe: &Probe<'_>) -> Trust {
     let skip = file.flag("tls_skip_verify");
     let ca_file = file.path("tls_ca_file");
-    match (skip, ca_file) {
-        (true, Some(_)) => {
-            file.problem("tls_skip_verify", "it makes tls_ca_file useless; keep one of them");
-            Trust::Anyone
+    let pins = pins(file);
+    if skip {
+        let useless = match (&ca_file, &pins) {
+            (Some(_), Some(_)) => Some("tls_ca_file and tls_pin_sha256"),
+            (Some(_), None) => Some("tls_ca_file"),
+            (None, Some(_)) => Some("tls_pin_sha256"),
+            (None, None) => None,
+        };
+        if let Some(useless) = useless {
+            let what = format!("it makes {useless} useless; keep one of them");
+            file.problem("tls_skip_verify", what);
         }
-        (true, None) => Trust::Anyone,
-        (false, Some(path)) => {
+        return Trust::Anyone;
+    }
+    if pins.is_some() && ca_file.is_some() {
+        file.problem("tls_pin_sha256", "it makes tls_ca_file useless; keep one of them");
+    }
+    match (pins, ca_file) {
+        (Some(pins), None) => Trust::Pins(pins),
+        (_, Some(path)) => {
             file.check("tls_ca_file", (probe.ca_file)(&path));
             Trust::File(path)
         }
-        (false, None) => {
+        (None, None) => {
             file.check("tls_ca_file", (probe.host_store)());
             Trust::HostStore
         }
     }
+}
+
+fn pins(file: &mut Section) -> Option<Vec<Pin>> {
+    let mut pins = Vec::new();
+    for (name, text) in file.texts("tls_pin_sha256")? {
+        match Pin::parse(&text) {
+            Some(pin) => pins.push(pin),
+            None => {
+                let shown = crate::kernel::escape_controls(&text);
+                file.problem(&name, format!("\"{shown}\" is not a pin; {}", Pin::RULE));
+            }
+        }
+    }
+    Some(pins)
 }
 
 /// A secret that must be there.
@@ -198,6 +225,57 @@ mod tests {
         assert_eq!(host(KEY), "from-file");
         assert_eq!(host(&[KEY[0], (HOSTNAME, "from-env")]), "from-env");
         assert_eq!(host(&[KEY[0], (HOSTNAME, "")]), "from-file");
+    }
+
+    #[test]
+    fn whom_to_believe_is_said_once() {
+        let pin = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        let hex = Pin::parse(pin).unwrap().to_string();
+        let trust = |more: &str| {
+            let config = check(&format!("collector_url: https://c\n{more}"), KEY);
+            config.map(|config| config.trust)
+        };
+        let pinned = |count| Ok(Trust::Pins(vec![Pin::parse(pin).unwrap(); count]));
+        assert_eq!(trust(&format!("tls_pin_sha256: [{pin}]")), pinned(1));
+        assert_eq!(trust(&format!("tls_pin_sha256: {hex}")), pinned(1), "one is a list of one");
+        let list = format!("tls_pin_sha256:\n  - {hex}\n  - sha256//{pin}\n");
+        assert_eq!(trust(&list), pinned(2));
+        assert_eq!(trust("tls_pin_sha256:"), Ok(Trust::HostStore));
+        assert_eq!(trust(&format!("tls_skip_verify: false\n{list}")), pinned(2));
+        let (ca, skip) = ("tls_ca_file: /ca.pem\n", "tls_skip_verify: true\n");
+        assert_eq!(trust(ca), Ok(Trust::File("/ca.pem".into())));
+        assert_eq!(trust(skip), Ok(Trust::Anyone));
+        let useless = |key: &str, what: &str| {
+            Err(vec![format!("{key}: it makes {what} useless; keep one of them")])
+        };
+        assert_eq!(trust(&format!("{ca}{list}")), useless("tls_pin_sha256", "tls_ca_file"));
+        assert_eq!(trust(&format!("{skip}{ca}")), useless("tls_skip_verify", "tls_ca_file"));
+        assert_eq!(trust(&format!("{skip}{list}")), useless("tls_skip_verify", "tls_pin_sha256"));
+        let both = useless("tls_skip_verify", "tls_ca_file and tls_pin_sha256");
+        assert_eq!(trust(&format!("{skip}{ca}{list}")), both);
+    }
+
+    #[test]
+    fn a_pin_that_is_none_is_named_with_the_legal_forms() {
+        let problems = |value: &str| {
+            check(&format!("collector_url: https://c\ntls_pin_sha256: {value}"), KEY).unwrap_err()
+        };
+        let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let rule = Pin::RULE;
+        for (value, expected) in [
+            (format!("[{hex}, e3b0]"), format!("[1]: \"e3b0\" is not a pin; {rule}")),
+            (format!("[{hex}, ~]"), format!("[1]: \"\" is not a pin; {rule}")),
+            ("[12]".to_owned(), format!("[0]: \"12\" is not a pin; {rule}")),
+            ("\"a\\n\"".to_owned(), format!(": \"a\\x0a\" is not a pin; {rule}")),
+            ("[]".to_owned(), ": it is empty; at least one entry is required".to_owned()),
+            (
+                format!("[[{hex}]]"),
+                "[0]: it is a list or a mapping where one value belongs".to_owned(),
+            ),
+            ("{a: b}".to_owned(), ": it is a list or a mapping where one value belongs".to_owned()),
+        ] {
+            assert_eq!(problems(&value), [format!("tls_pin_sha256{expected}")], "{value}");
+        }
     }
 
     #[test]

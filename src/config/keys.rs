@@ -23,6 +23,7 @@ pub(crate) const AGENT_KEYS: &[Key] = &[
     key("state_file", "/var/lib/tasseograph/last_timestamp"),
     key("hostname", NONE),
     key("tls_ca_file", NONE),
+    key("tls_pin_sha256", NONE),
     key("tls_skip_verify", "false"),
     key("max_payload_bytes", "1048576"),
     key("spool_max_bytes", "16777216"),

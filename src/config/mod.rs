@@ -6,6 +6,7 @@
 mod agent;
 mod collector;
 mod keys;
+mod pin;
 mod raw;
 mod secret;
 mod url;
@@ -15,6 +16,7 @@ use std::path::Path;
 
 pub(crate) use agent::AgentConfig;
 pub(crate) use collector::{CollectorConfig, Endpoint, EndpointKind, check_endpoints};
+pub(crate) use pin::Pin;
 pub(crate) use secret::Secret;
 pub(crate) use url::Url;
 
@@ -56,6 +58,8 @@ pub(crate) enum Trust {
     HostStore,
     /// The certificates of one PEM file, and no others.
     File(std::path::PathBuf),
+    /// Who holds the key of one of these, whatever else the certificate says. At least one.
+    Pins(Vec<Pin>),
     /// Anyone.
     Anyone,
 }

@@ -13,6 +13,8 @@ use super::Problem;
 use super::keys::{Key, NONE, REQUIRED};
 use crate::time::{format_span, parse_span};
 
+const EMPTY_LIST: &str = "it is empty; at least one entry is required";
+
 /// A mapping of the file, its defaults, and what has been found wrong in it.
 pub(super) struct Section {
     path: String,
@@ -65,13 +67,10 @@ impl Section {
     /// The scalar as it would be written, or its default; `None` when there is neither.
     fn scalar(&mut self, name: &str) -> Option<String> {
         let default = self.default_of(name);
-        let text = match self.given.remove(name) {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) => Some(text),
-            Some(Value::Bool(flag)) => Some(flag.to_string()),
-            Some(Value::Number(number)) => Some(number.to_string()),
-            Some(_) => {
-                self.problem(name, "it is a list or a mapping where one value belongs");
+        let text = match scalar_text(self.given.remove(name).unwrap_or(Value::Null)) {
+            Ok(text) => text,
+            Err(what) => {
+                self.problem(name, what);
                 return None;
             }
         };
@@ -146,6 +145,33 @@ impl Section {
         *legal.start()
     }
 
+    /// A list of scalars, each with the name to complain of it by: `name[0]`, `name[1]`... One
+    /// scalar is a list of one. `None` where the key is absent.
+    pub(super) fn texts(&mut self, name: &str) -> Option<Vec<(String, String)>> {
+        let list = match self.given.remove(name)? {
+            Value::Null => return None,
+            Value::Sequence(list) => list,
+            other => {
+                self.given.insert(name.into(), other);
+                return Some(
+                    self.scalar(name).map(|text| (name.to_owned(), text)).into_iter().collect(),
+                );
+            }
+        };
+        if list.is_empty() {
+            self.problem(name, EMPTY_LIST);
+        }
+        let mut texts = Vec::new();
+        for (index, entry) in list.into_iter().enumerate() {
+            let name = format!("{name}[{index}]");
+            match scalar_text(entry) {
+                Ok(text) => texts.push((name, text.unwrap_or_default())),
+                Err(what) => self.problem(&name, what),
+            }
+        }
+        Some(texts)
+    }
+
     /// A list of mappings, each a section of its own: `name[0]`, `name[1]`...
     pub(super) fn sections(&mut self, name: &str, known: &'static [Key]) -> Vec<Self> {
         let list = match self.given.remove(name) {
@@ -160,7 +186,7 @@ impl Section {
             }
         };
         if list.is_empty() {
-            self.problem(name, "it is empty; at least one entry is required");
+            self.problem(name, EMPTY_LIST);
         }
         let mut sections = Vec::new();
         for (index, entry) in list.into_iter().enumerate() {
@@ -184,6 +210,17 @@ impl Section {
             self.problem(&crate::kernel::escape_controls(&name), what);
         }
         self.problems
+    }
+}
+
+/// As it would be written; `None` for nothing.
+fn scalar_text(value: Value) -> Result<Option<String>, &'static str> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        Value::Bool(flag) => Ok(Some(flag.to_string())),
+        Value::Number(number) => Ok(Some(number.to_string())),
+        _ => Err("it is a list or a mapping where one value belongs"),
     }
 }
 

@@ -1,14 +1,15 @@
 //! The HTTP client: one POST of JSON, bounded in time and bytes.
 //!
-//! The only file that names ureq. One `Client` lives as long as its process, so that connections
-//! and TLS sessions are used again. No redirects, no proxies from the environment, no status that
-//! is an error by itself.
+//! This file and `sys::http_tls` alone name ureq. One `Client` lives as long as its process, so that
+//! connections and TLS sessions are used again. No redirects, no proxies from the environment, no
+//! status that is an error by itself.
 
 use std::time::Duration;
 
-use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
+use ureq::unversioned::resolver::DefaultResolver;
 
-use super::tls;
+use super::verify::Refusal;
+use super::{http_tls, tls};
 use crate::config::{Secret, Trust};
 use crate::time::format_span;
 
@@ -63,26 +64,12 @@ pub(crate) struct NoAnswer(pub(crate) String);
 impl Client {
     /// Fails where the certificates to trust cannot be read.
     pub(crate) fn new(settings: &ClientSettings<'_>) -> Result<Self, String> {
-        let (roots, anyone) = match settings.trust {
-            _ if !settings.https => (Vec::new(), false),
-            Trust::Anyone => (Vec::new(), true),
-            Trust::HostStore => (tls::host_store()?, false),
-            Trust::File(path) => (tls::certificates(path)?, false),
-        };
-        let roots: Vec<_> =
-            roots.iter().map(|cert| Certificate::from_der(cert).to_owned()).collect();
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .unversioned_rustls_crypto_provider(tls::provider())
-            .root_certs(RootCerts::new_with_certs(&roots))
-            .disable_verification(anyone)
-            .build();
+        let tls = settings.https.then(|| tls::client_config(settings.trust)).transpose()?;
         let (call, phase) = match settings.deadline {
             Deadline::Call(limit) => (Some(limit), None),
             Deadline::Phase(limit) => (None, Some(limit)),
         };
         let config = ureq::Agent::config_builder()
-            .tls_config(tls)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -99,7 +86,11 @@ impl Client {
             .max_response_header_size(HEAD_BYTES_MAX)
             .build();
         Ok(Self {
-            agent: config.into(),
+            agent: ureq::Agent::with_parts(
+                config,
+                http_tls::connector(tls),
+                DefaultResolver::default(),
+            ),
             timeout: call.or(phase).unwrap_or_default(),
             answer_bytes_max: settings.answer_bytes_max,
             unasked_bytes_max: settings.unasked_bytes_max,
@@ -154,7 +145,6 @@ impl Client {
             ureq::Error::BodyExceedsLimit(limit) => {
                 format!("the answer is larger than {limit} bytes")
             }
-            ureq::Error::Rustls(error) => tls_failure(&error),
             ureq::Error::Io(error) => match inner_tls(&error) {
                 Some(error) => tls_failure(error),
                 None => io_failure(&error),
@@ -192,7 +182,10 @@ fn tls_failure(error: &rustls::Error) -> String {
         Cert::NotValidForName | Cert::NotValidForNameContext { .. } => {
             "it does not name this host; its subjectAltName must"
         }
-        Cert::Other(_) => "it is a certificate authority's own (CA:TRUE); make one with CA:FALSE",
+        Cert::Other(other) => match other.0.downcast_ref::<Refusal>() {
+            Some(refusal) => &refusal.to_string(),
+            None => "it is a certificate authority's own (CA:TRUE); make one with CA:FALSE",
+        },
         _ => {
             "it is not signed by the trusted certificate of that name; if it was made anew, copy \
              it to tls_ca_file"

@@ -22,7 +22,7 @@ fn key_pair(cert: Option<&Path>, key: Option<&Path>) -> [Result<(), String>; 2] 
         let cert = cert.map_or(Ok(()), |path| tls::certificates(path).map(drop));
         return [cert, key.map_or(Ok(()), |path| tls::private_key(path).map(drop))];
     };
-    match tls::server_config(cert, key) {
+    match tls::server_identity(cert, key) {
         Ok(_) => [Ok(()), Ok(())],
         Err(error) => [error.cert, error.key],
     }

@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::files;
+use super::verify::{self, Anyone, Pinned};
+use crate::config::{Pin, Trust};
 
 /// A chain of certificates takes a few kilobytes; a whole host store some hundred.
 const PEM_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -25,12 +27,19 @@ pub(crate) struct KeyPairError {
     pub(crate) key: Result<(), String>,
 }
 
+/// What a server shows, and what agents may pin of it.
+pub(crate) struct Identity {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) key_pin: Pin,
+}
+
 /// The server's side: TLS 1.2 and 1.3, stateless resumption.
-pub(crate) fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, KeyPairError> {
+pub(crate) fn server_identity(cert: &Path, key: &Path) -> Result<Identity, KeyPairError> {
     let (certs, private) = match (certificates(cert), private_key(key)) {
         (Ok(certs), Ok(private)) => (certs, private),
         (cert, key) => return Err(KeyPairError { cert: cert.map(drop), key: key.map(drop) }),
     };
+    let key_pin = verify::key_pin(&certs[0]).map_err(|error| mismatch(cert, key, &error))?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("ring serves TLS 1.2 and 1.3")
@@ -40,7 +49,9 @@ pub(crate) fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>
     config.ticketer = rustls::crypto::ring::Ticketer::new()
         .map_err(|error| KeyPairError { cert: Err(error.to_string()), key: Ok(()) })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    // An agent has one connection: one ticket is as many as it uses.
+    config.send_tls13_tickets = 1;
+    Ok(Identity { config: Arc::new(config), key_pin })
 }
 
 fn mismatch(cert: &Path, key: &Path, error: &rustls::Error) -> KeyPairError {
@@ -61,6 +72,32 @@ fn mismatch(cert: &Path, key: &Path, error: &rustls::Error) -> KeyPairError {
             key: Err(format!("the key in {key_shown} cannot be used: {error}")),
         },
     }
+}
+
+/// The client's side: TLS 1.2 and 1.3. It remembers sessions, to resume them, as long as it lives.
+/// Fails where the certificates to trust cannot be read.
+pub(crate) fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
+    let provider = provider();
+    let algorithms = provider.signature_verification_algorithms;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring serves TLS 1.2 and 1.3");
+    let builder = match trust {
+        Trust::HostStore => builder.with_root_certificates(roots(host_store()?)),
+        Trust::File(path) => builder.with_root_certificates(roots(certificates(path)?)),
+        Trust::Pins(pins) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Pinned { pins: pins.clone(), algorithms })),
+        Trust::Anyone => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone)),
+    };
+    Ok(Arc::new(builder.with_no_client_auth()))
+}
+
+/// A host's store may hold some that are no use; the others are.
+fn roots(certificates: Vec<CertificateDer<'static>>) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(certificates);
+    roots
 }
 
 /// Every certificate of a PEM file; at least one.

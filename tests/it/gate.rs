@@ -258,8 +258,7 @@ fn a_renewed_certificate_is_served_and_a_broken_one_is_not() {
     make_pair(&cert, &key);
     make_pair(&path("new-cert.pem"), &path("new-key.pem"));
     fs::copy(&cert, path("old-cert.pem")).unwrap();
-    let pair = format!("tls_cert: {}\ntls_key: {}\n", cert.display(), key.display());
-    let mut collector = Collector::with(&format!("{BUILTIN}{pair}"));
+    let mut collector = Collector::presenting((&cert, &key), Folder::new(), BUILTIN, &[], &[]);
     let config = trusting(&[&path("old-cert.pem"), &path("new-cert.pem")]);
     let old = served(&config, collector.port);
     let mut open = connect_with(&config, collector.port);

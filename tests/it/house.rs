@@ -54,13 +54,22 @@ const PLACES: &[(&str, &[&str])] = &[
     ("ring", &["src/sys/", "src/collector/server.rs", "src/gate/"]),
     ("rusqlite", &["src/store/"]),
     ("rustix", &["src/sys/", "src/gate/"]),
-    ("rustls", &["src/sys/tls.rs", "src/sys/http.rs", "src/gate/"]),
+    (
+        "rustls",
+        &[
+            "src/sys/tls.rs",
+            "src/sys/verify.rs",
+            "src/sys/http.rs",
+            "src/sys/http_tls.rs",
+            "src/gate/",
+        ],
+    ),
     ("rustls_native_certs", &["src/sys/tls.rs"]),
     ("serde", &["src/wire/", "src/llm/", "src/config/raw.rs"]),
     ("serde_json", &["src/"]),
     ("serde_yaml", &["src/config/raw.rs"]),
     ("tiny_http", &["src/collector/server.rs"]),
-    ("ureq", &["src/sys/http.rs"]),
+    ("ureq", &["src/sys/http.rs", "src/sys/http_tls.rs"]),
 ];
 
 /// No async runtime, no second TLS stack, nothing that needs a C++ compiler or is abandoned.

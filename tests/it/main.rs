@@ -18,6 +18,7 @@ mod gate;
 mod house;
 mod ingest;
 mod kmsg;
+mod pin;
 mod readme;
 mod real_model;
 mod spool;

@@ -122,6 +122,35 @@ fn its_certificate_is_trusted_by_its_file() {
 }
 
 #[test]
+fn its_pins_are_what_its_commands_print() {
+    let readme = readme();
+    let commands: Vec<&str> =
+        readme.lines().map(str::trim).filter(|line| line.starts_with("openssl x509")).collect();
+    assert_eq!(commands.len(), 2, "of the key, of the certificate: {commands:?}");
+    let collector = Collector::start();
+    for command in commands {
+        let folder = Folder::new();
+        std::fs::copy(&certificates().cert, folder.path("cert.pem")).unwrap();
+        let printed =
+            Command::new("sh").args(["-c", command]).current_dir(folder.path("")).output().unwrap();
+        must_succeed(&printed);
+        let printed = text(&printed.stdout);
+        let (_, pin) = printed.trim_end().rsplit_once('=').unwrap();
+        folder.write("kmsg", "6,0,0,-;one\n");
+        let agent = folder.write(
+            "agent.yaml",
+            &format!(
+                "collector_url: {}\nstate_file: {1}state\nkmsg_path: {1}kmsg\nhostname: h\n\
+                 tls_pin_sha256:\n  - {pin}\n",
+                collector.url(),
+                folder.path("").display()
+            ),
+        );
+        must_succeed(&super::support::agent_once(&agent));
+    }
+}
+
+#[test]
 fn its_make_targets_exist() {
     let makefile =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Makefile")).unwrap();

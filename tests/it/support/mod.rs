@@ -289,14 +289,25 @@ impl Collector {
         variables: &[(&str, &str)],
         wrapper: &[&str],
     ) -> Self {
-        let (port, db) = (own_port(), folder.path("t.db"));
-        let mut config =
-            format!("listen_addr: \"127.0.0.1:{port}\"\ndb_path: {}\n{more}", db.display());
-        if !more.contains("tls_cert: ") {
-            let (cert, key) = (&certificates().cert, &certificates().key);
-            let pair = format!("tls_cert: {}\ntls_key: {}\n", cert.display(), key.display());
-            config.insert_str(0, &pair);
-        }
+        let made = certificates();
+        Self::presenting((&made.cert, &made.key), folder, more, variables, wrapper)
+    }
+
+    /// With a certificate and its key.
+    pub(crate) fn presenting(
+        (cert, key): (&Path, &Path),
+        folder: Folder,
+        more: &str,
+        variables: &[(&str, &str)],
+        wrapper: &[&str],
+    ) -> Self {
+        let config = format!(
+            "listen_addr: \"127.0.0.1:{}\"\ndb_path: {}\ntls_cert: {}\ntls_key: {}\n{more}",
+            own_port(),
+            folder.path("t.db").display(),
+            cert.display(),
+            key.display()
+        );
         let (process, port) = Self::launch(&folder, &config, variables, wrapper);
         Self { folder, process, port, config }
     }

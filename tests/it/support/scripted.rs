@@ -3,10 +3,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{
+    HandshakeKind, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion,
+};
 
 use super::{PATIENCE, certificates};
 
@@ -30,6 +34,7 @@ pub(crate) struct Seen {
 pub(crate) struct Scripted {
     pub(crate) port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
+    handshakes: Arc<Mutex<Vec<Option<HandshakeKind>>>>,
 }
 
 type Script = dyn Fn(usize, &Seen) -> Act + Send + Sync;
@@ -42,15 +47,26 @@ impl Scripted {
 
     pub(crate) fn start_tls(script: impl Fn(usize, &Seen) -> Act + Send + Sync + 'static) -> Self {
         let made = certificates();
-        let cert = CertificateDer::from_pem_file(&made.cert).unwrap();
-        let key = PrivateKeyDer::from_pem_file(&made.key).unwrap();
+        Self::start_tls_with(&made.cert, &made.key, rustls::DEFAULT_VERSIONS, script)
+    }
+
+    /// Shows a certificate and signs with a key, whether they belong together or not.
+    pub(crate) fn start_tls_with(
+        cert: &Path,
+        key: &Path,
+        versions: &[&'static SupportedProtocolVersion],
+        script: impl Fn(usize, &Seen) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        let cert = CertificateDer::from_pem_file(cert).unwrap();
+        let key = PrivateKeyDer::from_pem_file(key).unwrap();
+        let key = rustls::crypto::ring::sign::any_supported_type(&key).unwrap();
+        let shown = SingleCertAndKey::from(CertifiedKey::new(vec![cert], key));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![cert], key)
-            .unwrap();
+            .with_cert_resolver(Arc::new(shown));
         Self::serve(script, Some(Arc::new(config)))
     }
 
@@ -62,19 +78,24 @@ impl Scripted {
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (all, script): (_, Arc<Script>) = (Arc::clone(&seen), Arc::new(script));
+        let handshakes = Arc::new(Mutex::new(Vec::new()));
+        let kinds = Arc::clone(&handshakes);
         std::thread::spawn(move || {
             for tcp in listener.incoming().map_while(Result::ok) {
                 let (all, script, tls) = (Arc::clone(&all), Arc::clone(&script), tls.clone());
+                let kinds = Arc::clone(&kinds);
                 std::thread::spawn(move || match tls {
-                    None => answer(tcp, &all, &*script),
+                    None => answer(&mut { tcp }, &all, &*script),
                     Some(config) => {
                         let connection = ServerConnection::new(config).unwrap();
-                        answer(StreamOwned::new(connection, tcp), &all, &*script);
+                        let mut stream = StreamOwned::new(connection, tcp);
+                        answer(&mut stream, &all, &*script);
+                        kinds.lock().unwrap().push(stream.conn.handshake_kind());
                     }
                 });
             }
         });
-        Self { port, seen }
+        Self { port, seen, handshakes }
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -85,13 +106,18 @@ impl Scripted {
         self.seen.lock().unwrap().len()
     }
 
+    /// Of each TLS connection that has ended; `None` where it ended before.
+    pub(crate) fn handshakes(&self) -> Vec<Option<HandshakeKind>> {
+        self.handshakes.lock().unwrap().clone()
+    }
+
     /// As an entry of `llm_endpoints`.
     pub(crate) fn endpoint(&self, more: &str) -> String {
         format!("  - {{url: \"http://127.0.0.1:{}/v1\", model: scripted{more}}}\n", self.port)
     }
 }
 
-fn answer(stream: impl Read + Write, all: &Mutex<Vec<Seen>>, script: &Script) {
+fn answer(stream: &mut (impl Read + Write), all: &Mutex<Vec<Seen>>, script: &Script) {
     let mut stream = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
