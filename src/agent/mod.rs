@@ -134,7 +134,10 @@ impl Agent {
         let sender = Sender::new(&config, host.clone(), host::kernel_release());
         let sender = sender.map_err(misconfigured)?;
         if config.trust == config::Trust::Anyone {
-            log::warn!("tls_skip_verify is on: whoever answers as the collector gets the key");
+            log::warn!(
+                "tls_skip_verify is on: whoever answers as the collector gets the key; with \
+                 tls_pin_sha256 instead, only the collector does"
+            );
         }
         let state = state::read(&config.state_file);
         let mut boot_clock = BootClock::default();

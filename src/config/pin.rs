@@ -10,8 +10,8 @@ const BASE64_CHARS: usize = 44;
 pub(crate) struct Pin([u8; SHA256_BYTES]);
 
 impl Pin {
-    pub(super) const RULE: &'static str = "write the SHA-256 of the collector's key or certificate: 64 hex digits, with or without \
-         colons, or base64, with or without \"sha256//\" before it";
+    pub(super) const RULE: &str = "write the SHA-256 of the collector's key or certificate: 64 hex \
+        digits, with or without colons, or base64, with or without \"sha256//\" before it";
 
     pub(crate) fn new(sha256: [u8; SHA256_BYTES]) -> Self {
         Self(sha256)

@@ -1,8 +1,8 @@
 //! The HTTP client: one POST of JSON, bounded in time and bytes.
 //!
-//! This file and `sys::http_tls` alone name ureq. One `Client` lives as long as its process, so that
-//! connections and TLS sessions are used again. No redirects, no proxies from the environment, no
-//! status that is an error by itself.
+//! This file and `sys::http_tls` alone name ureq. One `Client` lives as long as its process, so
+//! that connections and TLS sessions are used again. No redirects, no proxies from the environment,
+//! no status that is an error by itself.
 
 use std::time::Duration;
 
