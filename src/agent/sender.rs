@@ -132,7 +132,9 @@ impl Poster {
             },
             400 => Answer::Malformed(said(&error_text(&answer.body))),
             401 | 403 => {
-                let what = format!("the key is not the collector's; check {}", config::API_KEY);
+                let why = error_text(&answer.body);
+                let also = if answer.status == 403 { " and this host's name" } else { "" };
+                let what = format!("{why}; check {}{also}", config::API_KEY);
                 Answer::Failed(said(&what), Setback::Slow)
             }
             413 => Answer::TooLarge,

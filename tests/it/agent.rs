@@ -188,7 +188,10 @@ fn refusals_are_said_in_words() {
         .unwrap();
     assert_eq!(wrong_key.status.code(), Some(1));
     let error = text(&wrong_key.stderr);
-    assert!(error.contains("answered 401: the key is not the collector's"), "{error}");
+    assert!(
+        error.contains("answered 401: the key is wrong or missing; check TASSEOGRAPH_API_KEY"),
+        "{error}"
+    );
     assert!(!error.contains("wrong\n") && !error.contains("Bearer"), "{error}");
 
     let (_folder, config) = folder_with(3, "https://no-such-host.invalid:9311", "");
@@ -215,7 +218,10 @@ fn a_wrong_key_is_named_whatever_is_posted() {
             .output()
             .unwrap();
         let error = text(&output.stderr);
-        assert!(error.contains("answered 401: the key is not the collector's"), "{error}");
+        assert!(
+            error.contains("answered 401: the key is wrong or missing; check TASSEOGRAPH_API_KEY"),
+            "{error}"
+        );
     }
     drop(folder);
 }
