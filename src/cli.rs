@@ -29,6 +29,10 @@ pub(crate) enum Command {
         db: PathBuf,
         query: Option<String>,
     },
+    /// The key of the host of this name.
+    HostKey {
+        name: String,
+    },
 }
 
 /// What `analyze` reads.
@@ -113,6 +117,13 @@ const COMMANDS: &[Spec] = &[
         ],
         example: "tasseograph report --query 'SELECT * FROM hosts'",
     },
+    Spec {
+        name: "host-key",
+        arguments: "NAME",
+        what: "print the key of one host, made from the collector's",
+        options: &[],
+        example: "tasseograph host-key web-1",
+    },
 ];
 
 /// `Err` is the usage error, in words.
@@ -137,7 +148,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     let given = Given::read(&mut parser, spec)
         .map_err(|error| format!("{error}; see tasseograph {} --help", spec.name))?;
     let Some(given) = given else { return Ok(Command::Print(help_of(spec))) };
-    Ok(given.into_command(spec))
+    given.into_command(spec)
 }
 
 /// The options of one command as they were given.
@@ -186,10 +197,10 @@ impl Given {
         self.value(name).map(PathBuf::from)
     }
 
-    fn into_command(self, spec: &Spec) -> Command {
+    fn into_command(self, spec: &Spec) -> Result<Command, String> {
         let config = self.path("config");
         let check_only = self.flag("check-config");
-        match spec.name {
+        Ok(match spec.name {
             "agent" => Command::Agent {
                 config: config.unwrap_or_else(|| AGENT_CONFIG.into()),
                 check_only,
@@ -203,6 +214,11 @@ impl Given {
                 db: self.path("db").unwrap_or_else(|| DB.into()),
                 query: self.value("query").map(|sql| sql.to_string_lossy().into_owned()),
             },
+            "host-key" => {
+                let missing = "host-key needs the name of a host; see tasseograph host-key --help";
+                let name = self.argument.ok_or(missing)?;
+                Command::HostKey { name: name.to_string_lossy().into_owned() }
+            }
             _ => {
                 let input = match self.argument {
                     None => Input::Ring,
@@ -211,7 +227,7 @@ impl Given {
                 };
                 Command::Analyze { input, config }
             }
-        }
+        })
     }
 }
 
@@ -274,6 +290,7 @@ mod tests {
                 Command::Analyze { input: Input::File("f".into()), config: Some("x".into()) },
             ),
             ("report", Command::Report { db: DB.into(), query: None }),
+            ("host-key web-1", Command::HostKey { name: "web-1".into() }),
         ] {
             assert_eq!(parse_line(line), Ok(expected), "{line}");
         }
@@ -291,6 +308,8 @@ mod tests {
             ("agent --config", "missing argument for option '--config'"),
             ("analyze a b", "unexpected argument \"b\""),
             ("collector --once", "invalid option '--once'"),
+            ("host-key", "host-key needs the name of a host; see tasseograph host-key --help"),
+            ("host-key a b", "unexpected argument \"b\""),
         ] {
             let error = parse_line(line).unwrap_err();
             assert!(error.starts_with(start), "{line}: {error}");

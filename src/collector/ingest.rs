@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::keys::Credential;
 use super::server::{Handled, refused};
 use super::worker::Bell;
 use crate::kernel::BootId;
@@ -25,6 +26,7 @@ pub(super) struct Ingest {
     pub(super) trouble: Limited,
     pub(super) conflicts: Limited,
     pub(super) losses: Limited,
+    pub(super) foreign_keys: Limited,
 }
 
 impl Ingest {
@@ -34,6 +36,7 @@ impl Ingest {
         self: &Arc<Self>,
         body: &[u8],
         peer: &str,
+        credential: &Credential,
         answer: impl FnOnce(&Handled) + Send + 'static,
     ) {
         let post = match Post::decode(body) {
@@ -43,6 +46,14 @@ impl Ingest {
                 return answer(&refused(400, &error.0));
             }
         };
+        if let Some(owner) = credential.owner_unless(&post.host) {
+            let posted = &post.host;
+            if let Some(unsaid) = self.foreign_keys.allow(clock::mono()) {
+                log::warn!("refused a post of {posted} with {owner}'s key from {peer}{unsaid}");
+            }
+            let reason = format!("the key is {owner}'s, the post is {posted}'s");
+            return answer(&refused(403, &reason));
+        }
         let now = clock::wall();
         let host = post.host.clone();
         let arrival = Arrival {
@@ -51,6 +62,7 @@ impl Ingest {
             agent: post.agent,
             timestamp: believable(post.timestamp, now),
             received_at: now,
+            key_kind: credential.kind,
             content: post.content,
         };
         let ingest = Arc::clone(self);

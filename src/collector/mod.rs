@@ -3,7 +3,9 @@
 //! Threads: the gate's (one accepts, one for each connection), a few handlers of tiny_http, the
 //! committer, which writes for all, the analysis workers, and this one, in `watch`.
 
+mod failures;
 mod ingest;
+mod keys;
 mod renewal;
 mod report;
 mod server;
@@ -23,6 +25,7 @@ use crate::store::Store;
 use crate::sys::env::Environment;
 use crate::sys::notify::Notifier;
 use crate::sys::{descriptors, files, out, probe, random, tls};
+pub(crate) use keys::host_key;
 pub(crate) use report::report;
 
 /// `sun_path` holds 108 bytes with its end.
@@ -106,12 +109,12 @@ impl Collector {
         let room = Room::find(&config).map_err(|what| misconfigured("max_connections", what))?;
         let (store, secret) = (Arc::new(store), hex(&random::bytes::<32>()));
         let bell = Arc::new(worker::Bell::default());
-        let key = server::Key::new(&config.api_key);
+        let keys = keys::Keys::new(&config);
         server::start(&socket, &secret, &store, &bell).map_err(failed)?;
         worker::start(config.workers, &store, &bell, Arc::new(analyst)).map_err(failed)?;
         let settings = GateSettings {
             tls: identity.config,
-            admit: Box::new(move |head, peer| key.admit(head, peer)),
+            admit: Box::new(move |head, peer| keys.admit(head, peer)),
             body_bytes_max: config.payload_bytes,
             connections_max: room.connections,
             strangers_max: config.strangers,

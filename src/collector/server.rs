@@ -1,75 +1,26 @@
 //! The inner HTTP server: tiny_http behind the gate, and what each path does.
 //!
 //! The only file that names tiny_http. It listens on a private Unix socket and sees nothing but
-//! what the gate wrote. Who may ask is decided on the head, in `Key::admit`, before a body is read.
+//! what the gate wrote. Who may ask is decided on the head, in `keys`, before a body is read.
 
-use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use ring::hmac;
 use tiny_http::{Header, Method, Request, Response, Server};
 
+use super::keys::Credential;
 use super::worker::Bell;
 use super::{ingest::Ingest, spawn};
-use crate::config::Secret;
-use crate::gate::{Answer, Head, PEER_HEADER, SECRET_HEADER, Who};
+use crate::gate::{PEER_HEADER, SECRET_HEADER, WHO_HEADER};
 use crate::store::{Health, Store};
 use crate::sys::log::Limited;
-use crate::sys::{clock, files, random};
+use crate::sys::{clock, files};
 use crate::wire::INGEST_PATH;
 
 /// Handlers check and hand over, and wait for nothing: as many as keep a few cores busy.
 const HANDLERS: usize = 4;
-const HEALTH_PATH: &str = "/health";
-
-/// The agents' key, held so that a comparison takes the same time wherever a guess is wrong.
-pub(super) struct Key {
-    hmac: hmac::Key,
-    tag: hmac::Tag,
-    refused: Limited,
-}
-
-impl Key {
-    pub(super) fn new(secret: &Secret) -> Self {
-        let hmac = hmac::Key::new(hmac::HMAC_SHA256, &random::bytes::<32>());
-        let tag = hmac::sign(&hmac, secret.expose().as_bytes());
-        Self { hmac, tag, refused: Limited::default() }
-    }
-
-    fn matches(&self, authorization: Option<&str>) -> bool {
-        let token = authorization.and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-        });
-        // Both sides go through the HMAC: neither length nor content shows in the time it takes.
-        hmac::verify(&self.hmac, token.unwrap_or_default().as_bytes(), self.tag.as_ref()).is_ok()
-    }
-
-    /// Judges a head before its body is read.
-    pub(super) fn admit(&self, head: &Head, peer: IpAddr) -> Result<Who, Answer> {
-        match (head.path.as_str(), head.method.as_str()) {
-            // Whoever needs no key must not book room for a body either.
-            (HEALTH_PATH, "GET" | "HEAD") if head.content_length > 0 => {
-                Err(Answer::error(413, "no body belongs here"))
-            }
-            (HEALTH_PATH, "GET" | "HEAD") => Ok(Who::Stranger),
-            (INGEST_PATH, "POST") if self.matches(head.authorization.as_deref()) => {
-                Ok(Who::Known("shared".into()))
-            }
-            (INGEST_PATH, "POST") => {
-                if let Some(unsaid) = self.refused.allow(clock::mono()) {
-                    log::warn!("refused a wrong or missing key from {peer}{unsaid}");
-                }
-                Err(Answer::error(401, "the key is wrong or missing"))
-            }
-            (HEALTH_PATH, _) => Err(Answer::method_not_allowed("GET, HEAD")),
-            (INGEST_PATH, _) => Err(Answer::method_not_allowed("POST")),
-            _ => Err(Answer::error(404, "there is nothing here")),
-        }
-    }
-}
+pub(super) const HEALTH_PATH: &str = "/health";
 
 /// What a handler answers with.
 pub(super) struct Handled {
@@ -100,6 +51,7 @@ pub(super) fn start(
         trouble: Limited::default(),
         conflicts: Limited::default(),
         losses: Limited::default(),
+        foreign_keys: Limited::default(),
     };
     let handler = Arc::new(Handler { server, secret: secret.to_owned(), ingest: Arc::new(ingest) });
     for number in 1..=HANDLERS {
@@ -130,15 +82,21 @@ impl Handler {
             (HEALTH_PATH, Method::Get) => respond(request, &self.health()),
             (INGEST_PATH, Method::Post) => {
                 let peer = header(&request, PEER_HEADER).unwrap_or("unknown").to_owned();
+                // Without one the gate would not have passed it on.
+                let Some(credential) = header(&request, WHO_HEADER).and_then(Credential::decode)
+                else {
+                    self.note("a post came without word of its key");
+                    return respond(request, &refused(500, "a fault of ours"));
+                };
                 let mut body = Vec::new();
-                match request.as_reader().read_to_end(&mut body) {
-                    #[cfg(test)]
-                    Ok(_) if body == b"panic" => panic!("as the test asked"),
-                    Ok(_) => {
-                        self.ingest.handle(&body, &peer, |handled| respond(request, handled));
-                    }
-                    Err(_) => respond(request, &refused(400, "the body ended early")),
+                let read = request.as_reader().read_to_end(&mut body);
+                #[cfg(test)]
+                assert!(body != b"panic", "as the test asked");
+                if read.is_err() {
+                    return respond(request, &refused(400, "the body ended early"));
                 }
+                let answer = |handled: &Handled| respond(request, handled);
+                self.ingest.handle(&body, &peer, &credential, answer);
             }
             _ => respond(request, &refused(404, "there is nothing here")),
         }

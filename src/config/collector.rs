@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::agent::secret;
 use super::keys::{COLLECTOR_KEYS, ENDPOINT_KEYS};
 use super::raw::Section;
-use super::{API_KEY, Probe, Problem, Secret, Trust, Url};
-use crate::wire::PAYLOAD_BYTES_DEFAULT;
+use super::{API_KEY, API_KEY_PREVIOUS, Probe, Problem, Secret, Trust, Url};
+use crate::wire::{HostKey, PAYLOAD_BYTES_DEFAULT};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CollectorConfig {
@@ -29,6 +29,10 @@ pub(crate) struct CollectorConfig {
     /// Where the private socket lies; `None`: beside the database, or where systemd says.
     pub(crate) runtime_dir: Option<PathBuf>,
     pub(crate) api_key: Secret,
+    /// Taken beside `api_key` while agents change from one to the other.
+    pub(crate) previous_key: Option<Secret>,
+    /// Neither of these two is taken itself, only what is made from them.
+    pub(crate) host_keys_only: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,8 +114,11 @@ impl CollectorConfig {
         if let Some(folder) = &runtime_dir {
             file.check("runtime_dir", (probe.writable)(&folder.join("http.sock")));
         }
+        let host_keys_only = file.flag("require_host_keys");
         let (endpoints, mut problems) = endpoints(file, probe);
-        let api_key = secret(API_KEY, probe).map_err(|problem| problems.push(problem)).ok();
+        let api_key = collector_key(probe).map_err(|problem| problems.push(problem)).ok();
+        let previous_key = previous_key(api_key.as_ref(), probe);
+        let previous_key = previous_key.map_err(|problem| problems.push(problem)).ok().flatten();
         match (listen, db_path, tls_cert, tls_key, api_key) {
             (Some(listen), Some(db_path), Some(tls_cert), Some(tls_key), Some(api_key))
                 if problems.is_empty() =>
@@ -130,10 +137,39 @@ impl CollectorConfig {
                     strangers: strangers as usize,
                     runtime_dir,
                     api_key,
+                    previous_key,
+                    host_keys_only,
                 })
             }
             _ => Err(problems),
         }
+    }
+}
+
+/// The key that agents share, and that their hosts' own keys are made from.
+pub(crate) fn collector_key(probe: &Probe<'_>) -> Result<Secret, Problem> {
+    not_of_a_host(API_KEY, secret(API_KEY, probe)?)
+}
+
+/// There need not be one.
+fn previous_key(current: Option<&Secret>, probe: &Probe<'_>) -> Result<Option<Secret>, Problem> {
+    let wrong = |what: String| Problem::new(API_KEY_PREVIOUS, what);
+    let Some(text) = (probe.secret)(API_KEY_PREVIOUS).map_err(wrong)? else { return Ok(None) };
+    let key = Secret::parse(&text).map_err(|what| wrong(format!("it {what}")))?;
+    if current == Some(&key) {
+        return Err(wrong(format!("it is the same as {API_KEY}; remove it")));
+    }
+    not_of_a_host(API_KEY_PREVIOUS, key).map(Some)
+}
+
+/// A host's key in the collector's place would make keys that no host has.
+fn not_of_a_host(name: &str, key: Secret) -> Result<Secret, Problem> {
+    match HostKey::parse(key.expose()) {
+        None => Ok(key),
+        Some(HostKey { host, .. }) => Err(Problem::new(
+            name,
+            format!("it is a key of one host, {host}; a collector needs the key it is made from"),
+        )),
     }
 }
 
@@ -371,6 +407,28 @@ mod tests {
         assert_eq!(only(&text).unwrap().len(), 1);
         assert_eq!(only("listen_addr: ':1'\n").unwrap_err(), 1);
         assert_eq!(only(&format!("{LEAST}lisen_addr: ':1'\n")).unwrap_err(), 1);
+    }
+
+    #[test]
+    fn the_key_before_the_present_one() {
+        let with = |variables: &[(&str, &str)]| check(LEAST, variables);
+        let of_a_host = format!("web-1.{}", "0".repeat(64));
+        assert_eq!(with(KEYS).unwrap().previous_key, None);
+        let both = [KEYS[0], (API_KEY_PREVIOUS, "before\n")];
+        assert_eq!(with(&both).unwrap().previous_key, Some(Secret::parse("before").unwrap()));
+        for (key, previous, problem) in [
+            ("k", "k\n", "TASSEOGRAPH_API_KEY_PREVIOUS: it is the same as TASSEOGRAPH_API_KEY"),
+            ("k", "", "TASSEOGRAPH_API_KEY_PREVIOUS: it is empty"),
+            ("k", "a b", "TASSEOGRAPH_API_KEY_PREVIOUS: it holds a character"),
+            ("k", &of_a_host, "TASSEOGRAPH_API_KEY_PREVIOUS: it is a key of one host, web-1; "),
+            (&of_a_host, "k", "TASSEOGRAPH_API_KEY: it is a key of one host, web-1; "),
+        ] {
+            let problems = with(&[(API_KEY, key), (API_KEY_PREVIOUS, previous)]).unwrap_err();
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].starts_with(problem), "{problems:?}");
+        }
+        let only = |text: &str| check(&format!("{LEAST}{text}"), KEYS).unwrap().host_keys_only;
+        assert_eq!((only(""), only("require_host_keys: true")), (false, true));
     }
 
     #[test]

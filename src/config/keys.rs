@@ -42,6 +42,7 @@ pub(crate) const COLLECTOR_KEYS: &[Key] = &[
     key("max_connections", "4096"),
     key("max_strangers_per_address", "32"),
     key("runtime_dir", NONE),
+    key("require_host_keys", "false"),
 ];
 
 pub(crate) const ENDPOINT_KEYS: &[Key] = &[

@@ -15,13 +15,17 @@ use std::fmt;
 use std::path::Path;
 
 pub(crate) use agent::AgentConfig;
-pub(crate) use collector::{CollectorConfig, Endpoint, EndpointKind, check_endpoints};
+pub(crate) use collector::{
+    CollectorConfig, Endpoint, EndpointKind, check_endpoints, collector_key,
+};
 pub(crate) use pin::Pin;
 pub(crate) use secret::Secret;
 pub(crate) use url::Url;
 
 /// The secret that agents and their collector share.
 pub(crate) const API_KEY: &str = "TASSEOGRAPH_API_KEY";
+/// The one before it, which a collector takes too until all agents have the new one.
+pub(crate) const API_KEY_PREVIOUS: &str = "TASSEOGRAPH_API_KEY_PREVIOUS";
 /// Overrides the host's name, and the configuration's.
 pub(crate) const HOSTNAME: &str = "TASSEOGRAPH_HOSTNAME";
 

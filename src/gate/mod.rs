@@ -33,7 +33,7 @@ use crate::time::Mono;
 pub(crate) use answer::Answer;
 use budget::Budget;
 pub(crate) use head::Head;
-pub(crate) use inner::{PEER_HEADER, SECRET_HEADER};
+pub(crate) use inner::{PEER_HEADER, SECRET_HEADER, WHO_HEADER};
 use lane::Lane;
 use strangers::Strangers;
 

@@ -26,7 +26,33 @@ pub(crate) struct Arrival {
     /// When the agent read the records.
     pub(crate) timestamp: Wall,
     pub(crate) received_at: Wall,
+    pub(crate) key_kind: KeyKind,
     pub(crate) content: Content,
+}
+
+/// The key that a post came with: agents' common one or the host's own, and whether it is, or is
+/// made from, the one that is about to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyKind {
+    Shared,
+    SharedPrevious,
+    Host,
+    HostPrevious,
+}
+
+impl KeyKind {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Shared, Self::SharedPrevious, Self::Host, Self::HostPrevious];
+
+    /// As `hosts.key_kind` has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::SharedPrevious => "shared_previous",
+            Self::Host => "host",
+            Self::HostPrevious => "host_previous",
+        }
+    }
 }
 
 /// What the agent is told, and what the log may say of it.
@@ -89,6 +115,7 @@ struct Post {
     agent: Option<String>,
     timestamp: Wall,
     received_at: Wall,
+    key_kind: KeyKind,
 }
 
 /// What a delta's row says of its records.
@@ -114,7 +141,8 @@ impl Rows {
 
 impl Ready {
     fn new(arrival: Arrival, asked: Arc<Asked>) -> Self {
-        let Arrival { host, kernel, agent, timestamp, received_at, mut content } = arrival;
+        let Arrival { host, kernel, agent, timestamp, received_at, key_kind, mut content } =
+            arrival;
         let rows = match &mut content {
             Content::Text(lines) => {
                 let told = lines.iter().filter(|line| !line.trim().is_empty());
@@ -124,7 +152,8 @@ impl Ready {
             }
             Content::Records { delta, boot_time } => Rows::of_records(delta, *boot_time, timestamp),
         };
-        Self { post: Post { host, kernel, agent, timestamp, received_at }, content, rows, asked }
+        let post = Post { host, kernel, agent, timestamp, received_at, key_kind };
+        Self { post, content, rows, asked }
     }
 
     fn store(&self, connection: &Connection) -> Result<Stored, StoreError> {
@@ -170,16 +199,17 @@ impl Ready {
 fn note_host(connection: &Connection, post: &Post) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "INSERT INTO hosts (hostname, first_seen, last_seen, kernel, agent)
-             VALUES (?1, ?2, ?2, ?3, ?4)
+            "INSERT INTO hosts (hostname, first_seen, last_seen, kernel, agent, key_kind)
+             VALUES (?1, ?2, ?2, ?3, ?4, ?5)
              ON CONFLICT (hostname) DO UPDATE SET last_seen = ?2,
-                 kernel = coalesce(?3, kernel), agent = coalesce(?4, agent)",
+                 kernel = coalesce(?3, kernel), agent = coalesce(?4, agent), key_kind = ?5",
         )?
         .execute(params![
             post.host.as_str(),
             post.received_at.to_string(),
             post.kernel,
-            post.agent
+            post.agent,
+            post.key_kind.name()
         ])?;
     Ok(())
 }

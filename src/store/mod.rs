@@ -25,7 +25,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 pub(crate) use conflict::Conflict;
 pub(crate) use group::Health;
-pub(crate) use ingest::{Arrival, Stored};
+pub(crate) use ingest::{Arrival, KeyKind, Stored};
 pub(crate) use queue::{Outcome, Work};
 pub(crate) use read::{Reader, Table};
 

@@ -114,6 +114,11 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX conflicts_seen ON conflicts (last_seen);
 ",
+    "
+    -- With which key the latest post came; NULL until there is one.
+    ALTER TABLE hosts ADD COLUMN key_kind TEXT
+        CHECK (key_kind IN ('shared', 'shared_previous', 'host', 'host_previous'));
+",
 ];
 
 /// Refuses what is not ours or not whole, settles how the file is written, then brings its tables

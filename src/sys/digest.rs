@@ -1,6 +1,7 @@
-//! SHA-256, for checksums and for names made from contents.
+//! SHA-256, for checksums and for names made from contents; and HMAC, for keys.
 
 use ring::digest::{Context, SHA256};
+use ring::hmac;
 
 /// Of the parts, one after the other.
 pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
@@ -9,4 +10,22 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
         context.update(part);
     }
     context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+/// HMAC-SHA256 with one key.
+pub(crate) struct Mac(hmac::Key);
+
+impl Mac {
+    pub(crate) fn new(key: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key))
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 32] {
+        hmac::sign(&self.0, message).as_ref().try_into().expect("SHA-256 has 32 bytes")
+    }
+
+    /// Takes the same time wherever `tag` is wrong.
+    pub(crate) fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
+        hmac::verify(&self.0, message, tag).is_ok()
+    }
 }

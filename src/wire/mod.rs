@@ -4,10 +4,12 @@
 //! only place where the two meet. Everything is re-checked here: an agent is a stranger too.
 
 mod host;
+mod key;
 mod post;
 mod reply;
 
 pub(crate) use host::HostName;
+pub(crate) use key::{HostKey, MAC_BYTES};
 pub(crate) use post::{Content, Outgoing, POST_BYTES_MIN, Post, line_bytes};
 pub(crate) use reply::{Reply, ReplyStatus, error_body};
 

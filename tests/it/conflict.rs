@@ -90,11 +90,12 @@ fn an_older_schema_is_brought_up_to_date() {
     stored(&collector, "old", A, 0..3);
     collector.wait_analysed();
     collector.process.kill();
-    let older = "DROP TABLE boots; DROP TABLE conflicts; PRAGMA user_version = 1";
+    let older = "DROP TABLE boots; DROP TABLE conflicts;
+                 ALTER TABLE hosts DROP COLUMN key_kind; PRAGMA user_version = 1";
     collector.db().execute_batch(older).unwrap();
     collector.start_again();
     stored(&collector, "new", A, 3..4);
     assert_eq!(collector.rows(CONFLICTS), ["shared_boot new a old 1"]);
-    assert_eq!(collector.one("PRAGMA user_version"), "2");
+    assert_eq!(collector.one("PRAGMA user_version"), "3");
     assert_eq!(collector.one("SELECT SUM(lines) FROM deltas"), "4");
 }

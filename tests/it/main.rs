@@ -17,6 +17,7 @@ mod delivery;
 mod gate;
 mod house;
 mod ingest;
+mod keys;
 mod kmsg;
 mod pin;
 mod readme;

@@ -69,6 +69,9 @@ fn with_settings(command: &mut Command) {
     // The machine that the tests run on need not have a certificate store.
     command.env("SSL_CERT_FILE", &certificates().cert);
     for name in [
+        "TASSEOGRAPH_API_KEY_FILE",
+        "TASSEOGRAPH_API_KEY_PREVIOUS",
+        "TASSEOGRAPH_API_KEY_PREVIOUS_FILE",
         "TASSEOGRAPH_HOSTNAME",
         "TASSEOGRAPH_LOG",
         "NOTIFY_SOCKET",
@@ -342,7 +345,13 @@ impl Collector {
     }
 
     pub(crate) fn start_again(&mut self) {
-        let (process, _) = Self::launch(&self.folder, &self.config, &[], &[]);
+        self.start_again_with("", &[]);
+    }
+
+    /// With other variables, and `more` YAML.
+    pub(crate) fn start_again_with(&mut self, more: &str, variables: &[(&str, &str)]) {
+        let config = format!("{}{more}", self.config);
+        let (process, _) = Self::launch(&self.folder, &config, variables, &[]);
         self.process = process;
     }
 
