@@ -121,6 +121,9 @@ impl Agent {
             Some(host) => host.clone(),
             None => own_name().map_err(misconfigured)?,
         };
+        if let Some(what) = config::not_its_key(&config.api_key, &host) {
+            log::warn!("{}: {what}", config::API_KEY);
+        }
         files::make_folder_of(&config.state_file).map_err(failed)?;
         let lock = lock(&config.state_file).map_err(failed)?;
         let kmsg = Kmsg::open(&config.kmsg_path).map_err(|error| match error {

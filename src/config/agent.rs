@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::keys::AGENT_KEYS;
 use super::raw::Section;
 use super::{API_KEY, HOSTNAME, Pin, Probe, Problem, Secret, Trust, Url};
-use crate::wire::HostName;
+use crate::wire::{HostKey, HostName};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AgentConfig {
@@ -59,6 +59,11 @@ impl AgentConfig {
         let kmsg_path = file.path("kmsg_path");
         let mut problems = file.finish();
         let api_key = secret(API_KEY, probe).map_err(|problem| problems.push(problem)).ok();
+        if let (Some(key), Some(host)) = (&api_key, &host)
+            && let Some(what) = not_its_key(key, host)
+        {
+            problems.push(Problem::new(API_KEY, what));
+        }
         match (url, state_file, kmsg_path, api_key) {
             (Some(url), Some(state_file), Some(kmsg_path), Some(api_key))
                 if problems.is_empty() =>
@@ -80,6 +85,17 @@ impl AgentConfig {
             _ => Err(problems),
         }
     }
+}
+
+/// A key that names another host: the collector would refuse every post. Says so, if it is one.
+pub(crate) fn not_its_key(key: &Secret, host: &HostName) -> Option<String> {
+    let owner = HostKey::parse(key.expose())?.host;
+    (owner != *host).then(|| {
+        format!(
+            "it is {owner}'s key and this host is {host}; on the collector's host, tasseograph \
+             host-key {host} prints its own"
+        )
+    })
 }
 
 /// https only: the key travels with every post.
@@ -276,6 +292,21 @@ mod tests {
         ] {
             assert_eq!(problems(&value), [format!("tls_pin_sha256{expected}")], "{value}");
         }
+    }
+
+    #[test]
+    fn a_key_of_another_host_is_named() {
+        let text = "collector_url: https://c\nhostname: web-2";
+        let key = |name: &str| format!("{name}.{}", "0".repeat(64));
+        let with = |key: &str| check(text, &[(API_KEY, key)]);
+        assert!(with(&key("web-2")).is_ok());
+        assert!(with("web-1.not-hex").is_ok());
+        let problems = with(&key("web-1")).unwrap_err();
+        let expected = "TASSEOGRAPH_API_KEY: it is web-1's key and this host is web-2; on the \
+                        collector's host, tasseograph host-key web-2 prints its own";
+        assert_eq!(problems, [expected]);
+        // The kernel's name is not known here.
+        assert!(check("collector_url: https://c", &[(API_KEY, &key("web-1"))]).is_ok());
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod url;
 use std::fmt;
 use std::path::Path;
 
-pub(crate) use agent::AgentConfig;
+pub(crate) use agent::{AgentConfig, not_its_key};
 pub(crate) use collector::{
     CollectorConfig, Endpoint, EndpointKind, check_endpoints, collector_key,
 };

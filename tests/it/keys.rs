@@ -130,6 +130,7 @@ fn an_agent_with_another_hosts_key_keeps_its_records_and_says_why() {
         ("TASSEOGRAPH_API_KEY", host_key(KEY, "another-host").as_str()),
         ("TASSEOGRAPH_LOG", "debug"),
     ]));
+    agent.wait_for_line("warn  TASSEOGRAPH_API_KEY: it is another-host's key and this host is ");
     let line = agent.wait_for_line("answered 403: the key is another-host's, the post is ");
     assert!(line.contains("; check TASSEOGRAPH_API_KEY and this host's name; records are spooled"));
     // It tries on, and says nothing more of it.
@@ -140,6 +141,24 @@ fn an_agent_with_another_hosts_key_keeps_its_records_and_says_why() {
     assert_eq!(kinds(&collector), [""; 0]);
     must_succeed(&run(&["agent", "--once", "-c", config.to_str().unwrap()]));
     assert_eq!(collector.one("SELECT SUM(lines) FROM deltas"), "3");
+}
+
+#[test]
+fn a_configured_name_is_compared_with_the_keys_at_once() {
+    let folder = Folder::new();
+    let config = agent_config(&folder, "https://c", "hostname: web-2\n");
+    let check = |key: &str| {
+        tasseograph(&["agent", "--check-config", "-c", config.to_str().unwrap()])
+            .env("TASSEOGRAPH_API_KEY", key)
+            .output()
+            .unwrap()
+    };
+    must_succeed(&check(&host_key(KEY, "web-2")));
+    let output = check(&host_key(KEY, "web-1"));
+    assert_eq!(output.status.code(), Some(78));
+    let error = text(&output.stderr);
+    let expected = "TASSEOGRAPH_API_KEY: it is web-1's key and this host is web-2; ";
+    assert!(error.contains(expected), "{error}");
 }
 
 #[test]
