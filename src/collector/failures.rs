@@ -5,9 +5,10 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::gate::Origin;
 use crate::time::Mono;
 
 /// A minute begins with an address's first failure.
@@ -19,12 +20,12 @@ const ADDRESSES_MAX: usize = 4096;
 
 #[derive(Default)]
 pub(super) struct Failures {
-    counts: HashMap<IpAddr, u32>,
+    counts: HashMap<Origin, u32>,
     /// When each of `counts` began, the oldest first.
-    begun: VecDeque<(Mono, IpAddr)>,
+    begun: VecDeque<(Mono, Origin)>,
     said_at: Option<Mono>,
     unsaid: u64,
-    unsaid_from: HashSet<IpAddr>,
+    unsaid_from: HashSet<Origin>,
 }
 
 /// What becomes of one failure.
@@ -43,7 +44,7 @@ pub(super) struct Unsaid {
 
 impl Failures {
     pub(super) fn count(&mut self, peer: IpAddr, now: Mono) -> Verdict {
-        let address = network(peer);
+        let address = Origin::from(peer);
         while self.begun.front().is_some_and(|(begun, _)| begun.plus(WINDOW) <= now) {
             self.forget_oldest();
         }
@@ -65,7 +66,7 @@ impl Failures {
         }
     }
 
-    fn say(&mut self, address: IpAddr, now: Mono) -> Option<Unsaid> {
+    fn say(&mut self, address: Origin, now: Mono) -> Option<Unsaid> {
         if self.said_at.is_some_and(|said| now < said.plus(WINDOW)) {
             self.unsaid += 1;
             if self.unsaid_from.len() < ADDRESSES_MAX {
@@ -76,16 +77,6 @@ impl Failures {
         self.said_at = Some(now);
         let addresses = std::mem::take(&mut self.unsaid_from).len();
         Some(Unsaid { failures: std::mem::take(&mut self.unsaid), addresses })
-    }
-}
-
-/// Whose an address is: of IPv6 a host has a /64 to choose from.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => peer,
-        IpAddr::V6(address) => {
-            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
-        }
     }
 }
 

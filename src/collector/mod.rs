@@ -1,6 +1,6 @@
 //! The collector: gate, ingest, store, workers, in one process.
 //!
-//! Threads: the gate's (one accepts, one for each connection), a few handlers of tiny_http, the
+//! Threads: the gate's lanes (one a processor), tiny_http's and its few handlers, the
 //! committer, which writes for all, the analysis workers, and this one, in `watch`.
 
 mod failures;

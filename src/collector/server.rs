@@ -159,7 +159,7 @@ mod tests {
         let method = if body.is_empty() { "GET" } else { "POST" };
         let head = format!(
             "{method} {path} HTTP/1.1\r\nConnection: close\r\n{SECRET_HEADER}: secret\r\n\
-             Content-Length: {}\r\n\r\n",
+             {WHO_HEADER}: shared\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all((head + body).as_bytes()).unwrap();

@@ -35,6 +35,7 @@ use budget::Budget;
 pub(crate) use head::Head;
 pub(crate) use inner::{PEER_HEADER, SECRET_HEADER, WHO_HEADER};
 use lane::Lane;
+pub(crate) use strangers::Origin;
 use strangers::Strangers;
 
 const BACKLOG: i32 = 1024;
