@@ -235,6 +235,7 @@ pub(crate) fn is_unprintable(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::{Random, tests::generate};
 
     fn check(input: &str, seq: u64, priority: &str, text: &str, details: &[(&str, &str)]) {
         let record = Record::parse(input).unwrap_or_else(|error| panic!("{input:?}: {error:?}"));
@@ -309,45 +310,104 @@ mod tests {
         }
     }
 
-    /// Seeded: whatever bytes come, parsing ends, and what parses holds no control character.
-    #[test]
-    fn generated_records_never_panic_and_never_keep_control_characters() {
-        let mut random = crate::time::Random::from_seed(SEED);
-        const SEED: u64 = 0x7a55_e06a;
-        const PIECES: [&str; 18] = [
+    /// A record as kernels write them, and a little beyond.
+    fn generated(random: &mut Random) -> Vec<u8> {
+        const NUMBERS: [&str; 12] = [
+            "0",
             "6",
-            ",",
-            "12,",
-            "8001",
-            ",5",
-            ",-",
-            ";",
-            "\n",
-            " SUBSYSTEM=pci",
+            "12",
+            "65535",
+            "65536",
+            "-1",
+            "+1",
+            "",
+            " 1",
+            "3162240000000001",
+            "9223372036854775807",
+            "18446744073709551616",
+        ];
+        const FLAGS: [&str; 6] = ["-", "c", "+", "-,caller=T1", "-,a=b,newer", ""];
+        const PIECES: [&str; 20] = [
+            "EDAC MC0: 1 CE on DIMM0 ",
+            "nvme nvme0: controller is down",
+            "; a=b, c",
             "\\x0a",
             "\\x5",
+            "\n",
+            "\n SUBSYSTEM=pci",
+            "\n DEVICE=+pci:0000:00:1c.0",
+            "\n =",
+            "\n \u{202e}KEY\u{7f}=\u{feff}",
+            "\nnot the kernel's=1",
             "\u{1b}[31m",
-            "é",
+            "\u{9b}",
+            "\u{e9}\u{1f600}",
             "\u{202e}",
-            "text ",
+            "\u{200b}",
+            "\0",
+            "\r",
+            "\t",
             "=",
-            "caller=T1",
-            "18446744073709551615",
         ];
-        let mut parsed = 0;
-        for _ in 0..20_000 {
-            let mut input =
-                if random.below(2) == 0 { String::from("6,1,1,-") } else { String::new() };
-            for _ in 0..random.below(12) {
-                input.push_str(PIECES[random.below(PIECES.len() as u64) as usize]);
-            }
-            let Ok(record) = Record::parse(&input) else { continue };
-            parsed += 1;
+        let sound = !random.one_in(3);
+        let numbers = |random: &mut Random| match sound {
+            true => random.below(65_536).to_string(),
+            false => random.one_of(&NUMBERS).to_owned(),
+        };
+        let mut record = [numbers(random), numbers(random), numbers(random)].join(",");
+        record.push(',');
+        record.push_str(random.one_of(&FLAGS));
+        record.push(if sound || random.one_in(2) { ';' } else { ',' });
+        for _ in 0..random.below(12) {
+            record.push_str(random.one_of(&PIECES));
+        }
+        if random.one_in(200) {
+            let long = crate::kernel::RECORD_BYTES_MAX / 2 + random.below(16 * 1024) as usize;
+            record.push_str(&"\u{1b}".repeat(long));
+        }
+        let mut bytes = record.into_bytes();
+        for _ in 0..if sound { 0 } else { random.below(3) } {
+            random.damage(&mut bytes);
+        }
+        bytes
+    }
+
+    /// Seeded: whatever bytes come, parsing ends; what parses holds no control character, is not
+    /// much longer than what came, and begins as the agent's reading of the head alone found.
+    #[test]
+    fn generated_records_never_panic_and_never_keep_control_characters() {
+        let tally = generate("records", 0x7a55_e06a, |random| {
+            let bytes = generated(random);
+            let input = String::from_utf8_lossy(&bytes);
+            let record = Record::parse(&input).map_err(|error| error.reason().to_owned())?;
+            let mut length = 0;
             let details = record.details.iter().flat_map(|(key, value)| [key, value]);
             for text in details.chain([&record.text]) {
-                assert!(!text.chars().any(is_unprintable), "seed {SEED:#x}: {input:?}");
+                assert!(!text.chars().any(is_unprintable), "{input:?}");
+                assert_eq!(escape_controls(text), *text, "{input:?}");
+                length += text.len();
             }
-        }
-        assert!(parsed > 1000, "seed {SEED:#x} parsed only {parsed}");
+            assert!(length <= ESCAPED_BYTES * input.len(), "{input:?}");
+            let head = Head::parse(&input).unwrap();
+            assert_eq!((record.seq, record.usec), (Some(head.seq), Some(head.usec)), "{input:?}");
+            assert_eq!(
+                (record.level, record.facility),
+                (Some(head.level()), Some(head.facility())),
+                "{input:?}"
+            );
+            assert!(record.priority().contains('.'), "{input:?}");
+            Ok(())
+        });
+        let refusals = [
+            RecordError::NoSemicolon,
+            RecordError::BadPrefix,
+            RecordError::BadSequence,
+            RecordError::BadTime,
+            RecordError::TooLong,
+        ];
+        tally.reached(50, &refusals.map(RecordError::reason));
     }
+
+    /// `\xNN` for one byte.
+    const ESCAPED_BYTES: usize = 4;
 }

@@ -346,6 +346,7 @@ fn without_ansi(line: &str) -> std::borrow::Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::{Random, tests::generate};
 
     /// `priority usec stamp | text`, `-` for what is not known.
     fn shown(record: &Record) -> String {
@@ -569,54 +570,87 @@ mod tests {
         }
     }
 
-    /// Seeded: whatever bytes come, no line with text is lost and no control character is kept.
-    #[test]
-    fn generated_logs_lose_no_line() {
-        const SEED: u64 = 0x7a55_7e87;
-        const PIECES: [&[u8]; 24] = [
+    /// Lines stacked from the layers that tools write, sound and broken ones.
+    fn generated(random: &mut Random) -> Vec<u8> {
+        const PIECES: [&[u8]; 42] = [
             b"[",
             b"]",
             b" ",
-            b"   1.5",
-            b"T1",
+            b"[   1.5] ",
+            b"[1234567.000001] ",
+            b"[99999999999.999999999]",
+            b"[ T123]",
+            b"[ CPU3] ",
+            b"[<    0.000010>] ",
+            b"[  +0.000011] ",
+            b"[Tue Feb  3 12:25:01 2026] ",
+            b"[Feb 3 12:25] ",
+            b"[\xa0\xa0 1.5]\xa0",
             b"<6>",
+            b"<12>",
+            b"<99999>",
             b"kern  :err   : ",
+            b"daemon:notice: ",
             b"Feb  3 12:25:01",
+            b"Feb 13 12:25:01.123456 web ",
             b" web ",
             b"kernel:",
+            b"kernel: <4>",
+            b"sshd[71]: ",
             b"6,1,1,-;",
+            b"12,18446744073709551615,1,-;",
             b"\n",
+            b"\n SUBSYSTEM=pci\n",
+            b"\n \xe2\x80\xaeA=\x1b",
             b"\0",
-            b"\r",
+            b"\r\n",
             b"\xff",
             b"\xe2\x80",
+            b"\xe2\x80\xae",
             b"\x1b[",
-            b"\x1b[0m",
+            b"\x1b[0;31m",
             b"2026-02-03T12:25:01,5Z ",
-            b"\xc3\xa9",
-            b"x",
-            b" A=b",
-            b"Tue ",
+            b"Tue 2026-02-03 12:25:01 UTC ",
             b"kern.err ",
+            b"-- Reboot --",
+            b"EDAC MC0: 1 CE",
+            b"\xc3\xa9",
         ];
-        let mut random = crate::time::Random::from_seed(SEED);
-        for _ in 0..20_000 {
-            let mut input = Vec::new();
-            for _ in 0..random.below(20) {
-                input.extend_from_slice(PIECES[random.below(PIECES.len() as u64) as usize]);
-            }
-            let log = read_log(&input);
-            let details: usize = log.records.iter().map(|record| record.details.len()).sum();
-            assert_eq!(
-                log.records.len() + details,
-                log.lines,
-                "seed {SEED:#x}: {}",
-                input.escape_ascii()
-            );
-            assert!(
-                log.records.iter().all(|record| !record.text.contains(char::is_control)),
-                "seed {SEED:#x}"
-            );
+        let mut bytes = Vec::new();
+        for _ in 0..random.below(24) {
+            bytes.extend_from_slice(random.one_of(&PIECES));
         }
+        if random.one_in(500) {
+            bytes.extend(std::iter::repeat_n(b'[', random.below(10_000) as usize));
+        }
+        for _ in 0..if random.one_in(3) { random.below(3) } else { 0 } {
+            random.damage(&mut bytes);
+        }
+        bytes
+    }
+
+    /// Seeded: whatever bytes come, no line with text is lost, no control character is kept, and
+    /// what is kept is not much longer than what came: four for a byte (`\x1b`).
+    #[test]
+    fn generated_logs_lose_no_line() {
+        let tally = generate("logs", 0x7a55_7e87, |random| {
+            let input = generated(random);
+            let log = read_log(&input);
+            let shown = input.escape_ascii();
+            let details: Vec<_> = log.records.iter().flat_map(|record| &record.details).collect();
+            assert_eq!(log.records.len() + details.len(), log.lines, "{shown}");
+            let details = details.into_iter().flat_map(|(key, value)| [key, value]);
+            let texts = log.records.iter().map(|record| &record.text).chain(details);
+            let stamps = log.records.iter().filter_map(|record| record.stamp.as_ref());
+            let mut length = 0;
+            for text in texts.chain(stamps) {
+                assert!(!text.chars().any(crate::kernel::is_unprintable), "{shown}");
+                length += text.len();
+            }
+            assert!(length <= 4 * input.len(), "{shown}");
+            let whole = log.lines > 0 && log.unreadable == 0;
+            whole.then_some(()).ok_or_else(|| "nothing, or a line that fits no form".to_owned())
+        });
+        tally.reached(10, &["nothing, or a line that fits no form"]);
     }
 }

@@ -4,6 +4,8 @@
 
 mod backoff;
 mod random;
+#[cfg(test)]
+pub(crate) mod tests;
 mod wall;
 
 pub(crate) use backoff::full_jitter;

@@ -193,6 +193,7 @@ fn release(text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::{Random, tests::generate, tests::without_numbers};
 
     const BOOT: &str = "422187ae-7ed4-4935-b73e-ea4262667985";
 
@@ -303,5 +304,267 @@ mod tests {
             assert!(decode(&body).is_err());
         }
         assert!(Post::decode(b"{\"hostname\":\"\xff\xfe\"}").is_err());
+    }
+
+    /// A post as names and JSON texts, so that fields can be dropped, repeated and spoilt.
+    type Fields = Vec<(String, String)>;
+
+    const HUGE: &str = "18446744073709551615";
+    const SPOILT: [&str; 16] = [
+        "null",
+        "true",
+        "0",
+        "-1",
+        "1.5",
+        "1e400",
+        HUGE,
+        "18446744073709551616",
+        "\"\"",
+        "\"x\"",
+        "[]",
+        "{}",
+        "[[1]]",
+        "[[1,2,3]]",
+        "[null]",
+        "\"\\ud800\"",
+    ];
+    const LINES_SPOILT: [&str; 8] = [
+        "null",
+        "7",
+        "\"\"",
+        "\"no record\"",
+        "\"6,1,1,-;a\\u0000b\"",
+        "\"\\u001b[31m\"",
+        "\"6,-1,1,-;x\"",
+        "\"6,9223372036854775807,1,-;x\"",
+    ];
+
+    fn quoted(text: &str) -> String {
+        serde_json::to_string(text).unwrap()
+    }
+
+    fn pair([from, to]: [u64; 2]) -> String {
+        format!("[{from},{to}]")
+    }
+
+    fn sound(random: &mut Random) -> Fields {
+        let mut fields: Fields = Vec::new();
+        let mut put = |name: &str, json: String| fields.push((name.to_owned(), json));
+        let times = [
+            "2026-02-03T12:30:00.123456Z",
+            "2026-02-03T14:30:00+02:00",
+            "-009999-01-02T01:59:59Z",
+            "9999-12-30T22:00:00.999999999Z",
+            "",
+        ];
+        put("hostname", quoted(random.one_of(&["web-1", "db_2.example.org", "h"])));
+        put("timestamp", quoted(random.one_of(&times)));
+        put("kernel", quoted(random.one_of(&["6.1.0-18-amd64", "\u{202e}\u{7f}a", ""])));
+        put("agent", quoted(&"0.1\u{1b}\u{e9}".repeat(random.below(60) as usize)));
+        if random.one_in(4) {
+            let line = "[Tue Feb  3 12:25:01 2026] EDAC MC0: 1 CE\u{0}";
+            let lines: Vec<_> = (0..random.below(5)).map(|_| quoted(line)).collect();
+            put("lines", format!("[{}]", lines.join(",")));
+            return fields;
+        }
+        put("boot_id", quoted(random.one_of(&[BOOT, &BOOT.to_uppercase(), &format!(" {BOOT}\n")])));
+        put("boot_time", quoted(random.one_of(&times)));
+        let room = if random.one_in(10) { i64::MAX as u64 } else { 2000 };
+        let first = random.below(room - 100);
+        let (mut next, mut lines, mut lost) = (first, Vec::new(), Vec::new());
+        for _ in 0..random.below(6) {
+            if random.one_in(4) {
+                let to = next + 1 + random.below(9);
+                lost.push([next, to]);
+                next = to;
+            }
+            let text =
+                random.one_of(&["text", "a;b\\x0a\n SUBSYSTEM=pci\n", "\u{0}\u{202e}\u{e9}"]);
+            lines.push(quoted(&format!("6,{next},{},-;{text}", random.below(1 << 40))));
+            next += 1 + random.below(2);
+        }
+        put("first_seq", first.to_string());
+        put("next_seq", next.to_string());
+        if random.one_in(2) {
+            let known = ["\"overrun\"", "\"spool_full\"", "\"gone\"", "\"of a newer agent\""];
+            let reasons: Vec<_> = lost.iter().map(|_| random.one_of(&known)).collect();
+            put("lost_reasons", format!("[{}]", reasons.join(",")));
+        }
+        put("lost", format!("[{}]", lost.into_iter().map(pair).collect::<Vec<_>>().join(",")));
+        put("lines", format!("[{}]", lines.join(",")));
+        fields
+    }
+
+    fn spoil(random: &mut Random, fields: &mut Fields) {
+        let at = random.below(fields.len().max(1) as u64) as usize;
+        let mut set = |name: &str, json: String| {
+            fields.retain(|(known, _)| known != name);
+            fields.push((name.to_owned(), json));
+        };
+        match random.below(12) {
+            0 => set(random.one_of(&["first_seq", "next_seq"]), random.below(3000).to_string()),
+            1 => set(random.one_of(&["first_seq", "next_seq"]), HUGE.to_owned()),
+            2 => {
+                let mut number = || random.below(2100);
+                let ranges = [[number(), number()], [number(), number()]].map(pair);
+                set("lost", format!("[{}]", ranges.join(",")));
+            }
+            3 => {
+                let lines = [random.one_of(&LINES_SPOILT), random.one_of(&LINES_SPOILT)];
+                set("lines", format!("[{},{}]", lines[0], lines[1]));
+            }
+            4 => {
+                let long = "x".repeat(random.below(20_000) as usize);
+                let more = random.one_of(&["", ",\"6,7,1,-;y\"", ",\"6,6,1,-;y\""]);
+                set("lines", format!("[\"6,7,1,-;{long}\"{more}]"));
+                set("first_seq", "0".to_owned());
+            }
+            5 => {
+                let depth = random.below(300) as usize;
+                set("deep", format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
+            }
+            6 => set("hostname", quoted(random.one_of(&["", "a b", "a\0", &"x".repeat(254)]))),
+            7 => set("lost_reasons", "[\"overrun\"]".to_owned()),
+            _ if fields.is_empty() => {}
+            8 => drop(fields.remove(at)),
+            9 => fields.push(fields[at].clone()),
+            10 => fields[at].1 = random.one_of(&SPOILT).to_owned(),
+            _ => fields.swap(0, at),
+        }
+    }
+
+    fn generated(random: &mut Random) -> Vec<u8> {
+        let mut fields = sound(random);
+        let is_sound = random.one_in(3);
+        for _ in 0..if is_sound { 0 } else { random.below(4) } {
+            spoil(random, &mut fields);
+        }
+        let fields = fields.iter().map(|(name, json)| format!("\"{name}\":{json}"));
+        let mut body = format!("{{{}}}", fields.collect::<Vec<_>>().join(",")).into_bytes();
+        if !is_sound && random.one_in(3) {
+            for _ in 0..=random.below(3) {
+                random.damage(&mut body);
+            }
+        }
+        body
+    }
+
+    /// What the store and everything behind it rely on.
+    fn keeps_the_contract(post: &Post, body_bytes: usize, random: &mut Random) {
+        assert!(HostName::parse(post.host.as_str()).is_some());
+        for release in post.kernel.iter().chain(&post.agent) {
+            assert!(release.chars().count() <= RELEASE_CHARS_MAX);
+            assert!(!release.chars().any(crate::kernel::is_unprintable));
+        }
+        let delta = match &post.content {
+            Content::Text(lines) => {
+                assert!(lines.iter().map(String::len).sum::<usize>() <= body_bytes);
+                return;
+            }
+            Content::Records { delta, .. } => delta,
+        };
+        let SeqRange { from, to } = delta.range;
+        assert!(from <= to && to <= Seq::MAX);
+        assert_eq!(BootId::parse(delta.boot.as_str()), Some(delta.boot.clone()));
+        assert!(delta.records.iter().map(|(_, line)| line.len()).sum::<usize>() <= body_bytes);
+        assert!(delta.records.iter().all(|(seq, _)| (from..to).contains(seq)));
+        assert!(delta.records.is_sorted_by(|one, other| one.0 < other.0));
+        for ((seq, line), record) in delta.records.iter().zip(delta.parsed()) {
+            assert!(line.len() <= crate::kernel::RECORD_BYTES_MAX);
+            assert_eq!(record.seq, Some(*seq));
+        }
+        assert_eq!(delta.parsed().len(), delta.records.len());
+        let lost = delta.lost.iter().map(|loss| loss.range);
+        assert!(lost.clone().all(|gap| gap.len() > 0 && from <= gap.from && gap.to <= to));
+        assert!(delta.lost.is_sorted_by(|one, other| one.range.to <= other.range.from));
+        // Every number is a record, lost or unaccounted for; where an agent says two of these of
+        // one number, the record counts.
+        let within = |seq: Seq| lost.clone().any(|gap| (gap.from..gap.to).contains(&seq));
+        let twice = delta.records.iter().filter(|(seq, _)| within(*seq)).count() as u64;
+        let holes: u64 = delta.unaccounted().iter().map(|hole| hole.len()).sum();
+        let known = delta.records.len() as u64 + lost.map(SeqRange::len).sum::<u64>() - twice;
+        assert_eq!(known + holes, delta.range.len());
+        let mut trimmed = delta.clone();
+        let cursor = Seq(from.0 + random.below(delta.range.len() + 2));
+        trimmed.trim(cursor);
+        assert!(trimmed.records.iter().all(|(seq, _)| *seq >= cursor));
+        assert!(trimmed.lost.iter().all(|loss| loss.range.from >= cursor));
+        let read_at = post.timestamp.unwrap_or(Wall::from_micros(0));
+        let readable = delta.readable(read_at, read_at);
+        assert_eq!(readable.lines().count(), delta.records.len());
+    }
+
+    /// Encoded by the agent's own encoder, and as the Go implementation's agents had it.
+    fn comes_back(post: &Post) {
+        let epoch = Wall::from_micros(0);
+        let mut expected = post.clone();
+        let timestamp = *expected.timestamp.get_or_insert(epoch);
+        let body = match &mut expected.content {
+            Content::Text(lines) => serde_json::to_vec(&serde_json::json!({
+                "hostname": post.host.as_str(), "timestamp": timestamp.to_string(),
+                "kernel": post.kernel, "agent": post.agent, "lines": lines,
+            }))
+            .unwrap(),
+            Content::Records { delta, boot_time } => {
+                expected.agent = Some(env!("CARGO_PKG_VERSION").into());
+                let lines: Vec<_> = delta.records.iter().map(|(_, line)| line.clone()).collect();
+                let outgoing = Outgoing {
+                    host: &post.host,
+                    timestamp,
+                    boot: &delta.boot,
+                    boot_time: *boot_time.get_or_insert(epoch),
+                    kernel: expected.kernel.get_or_insert_default(),
+                    range: delta.range,
+                    lost: &delta.lost,
+                    lines: &lines,
+                };
+                outgoing.encode()
+            }
+        };
+        assert_eq!(Post::decode(&body), Ok(expected));
+    }
+
+    /// Seeded: no body makes decoding panic, and what is accepted keeps the contract and comes back
+    /// as it went.
+    #[test]
+    fn generated_posts_never_panic_and_keep_the_contract() {
+        let tally = generate("posts", 0x9057, |random| {
+            let body = generated(random);
+            let post = Post::decode(&body).map_err(|error| {
+                assert!(error.0.len() < 500, "{}", error.0);
+                // serde's words are many, and name what it met.
+                let reason = error.0.split_once(" is not a post").map(|(before, _)| before);
+                without_numbers(reason.unwrap_or(&error.0))
+            })?;
+            let kept = std::panic::AssertUnwindSafe(|| {
+                keeps_the_contract(&post, body.len(), random);
+                comes_back(&post);
+            });
+            if let Err(fault) = std::panic::catch_unwind(kept) {
+                println!("{}", body.escape_ascii());
+                std::panic::resume_unwind(fault);
+            }
+            Ok(())
+        });
+        tally.reached(
+            40,
+            &[
+                "the body",
+                "hostname: missing",
+                "hostname: a host name is",
+                "timestamp: not an RFC",
+                "boot_time: not an RFC",
+                "boot_id: not a UUID",
+                "first_seq: missing",
+                "next_seq: missing",
+                "next_seq: larger than any",
+                "next_seq # is below first_seq #",
+                "lost_reasons: not as many",
+                "lost[#] is not a range",
+                "lines[#] is not a kernel record: it is longer",
+                "lines[#] does not come after its neighbour",
+                "lines[#] lies outside",
+            ],
+        );
     }
 }
