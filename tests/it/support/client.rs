@@ -1,11 +1,13 @@
 //! Clients of the collector: a plain one, and one that says over TLS whatever it is told to.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -49,19 +51,36 @@ pub(crate) fn connect_with(config: &Arc<ClientConfig>, port: u16) -> Tls {
 }
 
 pub(crate) fn over(config: &Arc<ClientConfig>, tcp: TcpStream) -> Tls {
-    let name = ServerName::try_from("localhost").unwrap();
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-    StreamOwned::new(ClientConnection::new(Arc::clone(config), name).unwrap(), tcp)
+    StreamOwned::new(client_connection(config), tcp)
 }
 
-/// A TCP connection from another of this machine's addresses, such as 127.0.0.2.
-pub(crate) fn tcp_from(address: [u8; 4], port: u16) -> TcpStream {
-    use rustix::net::{AddressFamily, SocketType};
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    let any_port = 0;
-    rustix::net::bind(&socket, &SocketAddr::from((address, any_port))).unwrap();
-    rustix::net::connect(&socket, &SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
-    socket.into()
+pub(crate) fn client_connection(config: &Arc<ClientConfig>) -> ClientConnection {
+    let name = ServerName::try_from("localhost").unwrap();
+    ClientConnection::new(Arc::clone(config), name).unwrap()
+}
+
+/// From another of the loopback addresses, and given up when it takes longer than `limit`; so are
+/// reads and writes. A small receive buffer lets a sender feel soon that nobody reads.
+pub(crate) fn tcp_from(
+    from: Ipv4Addr,
+    port: u16,
+    limit: Duration,
+    receive_bytes: Option<usize>,
+) -> io::Result<TcpStream> {
+    let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    for way in [Timeout::Send, Timeout::Recv] {
+        set_socket_timeout(&socket, way, Some(limit))?;
+    }
+    if let Some(bytes) = receive_bytes {
+        set_socket_recv_buffer_size(&socket, bytes)?;
+    }
+    rustix::net::bind(&socket, &SocketAddrV4::new(from, 0))?;
+    rustix::net::connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
+    let tcp = TcpStream::from(socket);
+    tcp.set_nodelay(true)?;
+    Ok(tcp)
 }
 
 /// One answer from the stream; the connection may stay.
