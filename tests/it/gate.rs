@@ -215,3 +215,24 @@ fn a_renewed_certificate_is_served_and_a_broken_one_is_not() {
     // Nobody was cut off by any of it, but for idleness.
     assert!(collector.process.is_alive());
 }
+
+#[test]
+fn idle_agents_take_no_thread_and_little_memory() {
+    let collector = Collector::start();
+    let (threads, memory) = (collector.process.threads().len(), collector.process.rss_kib());
+    let beat = r#"{"hostname":"h","lines":null}"#;
+    let mut bytes = head(&[&format!("Content-Length: {}", beat.len())]);
+    bytes.extend_from_slice(beat.as_bytes());
+    let config = client_config();
+    let agents: Vec<_> = (0..500)
+        .map(|_| {
+            let mut agent = connect_with(&config, collector.port);
+            agent.write_all(&bytes).unwrap();
+            assert_eq!(read_answer(&mut agent).status, 200);
+            agent
+        })
+        .collect();
+    assert!(collector.process.threads().len() <= threads + 4, "tiny_http's pool may grow a little");
+    let more = collector.process.rss_kib().saturating_sub(memory);
+    assert!(more < 32 * 1024, "{more} KiB for {} idle agents", agents.len());
+}
