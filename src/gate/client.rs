@@ -66,6 +66,11 @@ impl Client {
         self.tls.as_ref().is_none_or(|tls| tls.is_handshaking())
     }
 
+    /// Between requests no memory is kept for what comes next.
+    pub(super) fn rest(&mut self) {
+        self.pending.shrink_to_fit();
+    }
+
     /// What the client said, decrypted, behind what is pending; or some more of it into TLS.
     pub(super) fn read_pending(&mut self) -> io::Result<Pulled> {
         let mut pending = std::mem::take(&mut self.pending);

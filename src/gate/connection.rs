@@ -278,6 +278,7 @@ impl Connection {
     fn rest(&mut self, now: Mono) {
         self.place = None;
         self.bodiless = false;
+        self.client.rest();
         self.begin(Phase::Idle, IDLE_LIMIT, now);
     }
 

@@ -16,7 +16,6 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
-use super::budget::Budget;
 use super::connection::{Connection, Next};
 use super::{Gate, Seen};
 use crate::sys::clock;
@@ -27,6 +26,8 @@ const EVENTS_MAX: usize = 256;
 const ACCEPTS_MAX: usize = 8;
 /// How late a deadline may be noticed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// How often a place inside is looked for that another lane gave back.
+const TURN_INTERVAL: Duration = Duration::from_millis(5);
 /// How often strangers that wait for a place of their address are looked at.
 const PLACE_INTERVAL: Duration = Duration::from_millis(20);
 /// A lane with nothing to do shows so often that it lives.
@@ -54,7 +55,6 @@ pub(super) struct Lane {
     again: Vec<u64>,
     /// Whole requests, which wait for a place inside.
     turns: VecDeque<u64>,
-    inside: Budget,
     /// Strangers that wait for a place of their address.
     waiting: VecDeque<u64>,
     looked_at: Mono,
@@ -76,13 +76,8 @@ impl Guest {
 }
 
 impl Lane {
-    /// `inside`: how many requests may be inside at once. The listener does not block.
-    pub(super) fn new(
-        gate: Arc<Gate>,
-        number: usize,
-        listener: TcpListener,
-        inside: usize,
-    ) -> io::Result<Self> {
+    /// The listener does not block.
+    pub(super) fn new(gate: Arc<Gate>, number: usize, listener: TcpListener) -> io::Result<Self> {
         let lane = Self {
             gate,
             number,
@@ -92,7 +87,6 @@ impl Lane {
             next_id: 0,
             again: Vec::new(),
             turns: VecDeque::new(),
-            inside: Budget::new(inside),
             waiting: VecDeque::new(),
             looked_at: clock::mono(),
             rests_until: None,
@@ -148,6 +142,8 @@ impl Lane {
     fn timeout(&self) -> Duration {
         if !self.again.is_empty() {
             Duration::ZERO
+        } else if !self.turns.is_empty() {
+            TURN_INTERVAL
         } else if !self.waiting.is_empty() {
             PLACE_INTERVAL
         } else if self.rests_until.is_some() {
@@ -251,7 +247,7 @@ impl Lane {
                 continue;
             };
             if guest.connection.waits_for_turn() {
-                let Some(place) = self.inside.take(1) else { return };
+                let Some(place) = self.gate.inside.take(1) else { return };
                 guest.connection.enter(&self.gate, place, now);
             }
             guest.queued = false;

@@ -82,6 +82,7 @@ pub(crate) struct Gate {
     inner: PathBuf,
     secret: String,
     bodies: Budget,
+    inside: Budget,
     strangers: Strangers,
     connections: AtomicUsize,
     lanes: Vec<Seen>,
@@ -125,6 +126,7 @@ impl Gate {
             inner: settings.inner,
             secret: settings.secret,
             bodies: Budget::new(BODIES_BYTES_MAX),
+            inside: Budget::new(settings.inside_max),
             strangers: Strangers::new(settings.strangers_max),
             connections: AtomicUsize::new(0),
             lanes: (0..lanes).map(|_| Seen::new(clock::mono())).collect(),
@@ -132,8 +134,7 @@ impl Gate {
         });
         listener.set_nonblocking(true)?;
         for number in 0..lanes {
-            let inside = (settings.inside_max / lanes).max(1);
-            let lane = Lane::new(Arc::clone(&gate), number, listener.try_clone()?, inside)?;
+            let lane = Lane::new(Arc::clone(&gate), number, listener.try_clone()?)?;
             let thread = std::thread::Builder::new().name(format!("gate-{}", number + 1));
             thread.spawn(|| lane.serve())?;
         }

@@ -14,7 +14,7 @@ use super::support::client::{
     tcp_from, trusting,
 };
 use super::support::scripted::silent;
-use super::support::{Collector, Folder, KEY, PATIENCE, make_pair};
+use super::support::{Collector, Folder, KEY, PATIENCE, make_pair, wait_until};
 
 const BUILTIN: &str = "llm_endpoints: [{url: \"builtin:\"}]\n";
 const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\n\r\n";
@@ -142,9 +142,13 @@ fn strangers_of_one_address_wait_for_their_turn_and_agents_do_not() {
         stream.flush().unwrap();
         stream.conn.complete_io(&mut stream.sock).unwrap();
     }
+    // Once the two are seen to be at it, another one gets no handshake.
     let mut third = connect(collector.port);
-    third.sock.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-    assert!(third.write_all(HEALTH).is_err(), "no handshake while two strangers are at it");
+    wait_until("a third stranger waits", || {
+        third = connect(collector.port);
+        third.sock.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        third.write_all(HEALTH).is_err()
+    });
     let other = tcp_from(Ipv4Addr::new(127, 0, 0, 2), collector.port, PATIENCE, None);
     let mut other = over(&config, other.unwrap());
     other.write_all(HEALTH).unwrap();
