@@ -284,9 +284,6 @@ impl Lane {
                 full.insert(origin);
             }
         }
-        for origin in full {
-            self.remove_longest(|guest| guest.connection.origin == origin && guest.is_slow(now));
-        }
     }
 
     fn seen(&self) -> &Seen {
@@ -341,9 +338,18 @@ impl Lane {
         let quiet = |guest: &&Guest| guest.connection.is_quiet() && !guest.connection.is_known();
         let quiet = self.guests.values().filter(quiet).count();
         self.seen().quiet_strangers.store(quiet, Ordering::Relaxed);
-        let late = self.guests.iter().filter(|(_, guest)| guest.connection.deadline <= now);
-        for id in late.map(|(id, _)| *id).collect::<Vec<_>>() {
+        let strangers = &self.gate.strangers;
+        let in_the_way =
+            |guest: &Guest| guest.is_slow(now) && strangers.is_wanted(guest.connection.origin);
+        for id in self.those(in_the_way) {
+            self.remove(id);
+        }
+        for id in self.those(|guest| guest.connection.deadline <= now) {
             self.drive(id, |connection, gate| connection.expire(gate, now));
         }
+    }
+
+    fn those(&self, which: impl Fn(&Guest) -> bool) -> Vec<u64> {
+        self.guests.iter().filter(|(_, guest)| which(guest)).map(|(id, _)| *id).collect()
     }
 }

@@ -25,7 +25,14 @@ impl From<IpAddr> for Origin {
 #[derive(Debug, Clone)]
 pub(super) struct Strangers {
     each_max: usize,
-    counts: Arc<Mutex<HashMap<Origin, usize>>>,
+    counts: Arc<Mutex<HashMap<Origin, Count>>>,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    held: usize,
+    /// Somebody found no place since one was given back.
+    wanted: bool,
 }
 
 /// A stranger's place; goes back by itself.
@@ -40,7 +47,7 @@ impl Strangers {
         Self { each_max, counts: Arc::default() }
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<Origin, usize>> {
+    fn counts(&self) -> MutexGuard<'_, HashMap<Origin, Count>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -48,11 +55,17 @@ impl Strangers {
     pub(super) fn place(&self, origin: Origin) -> Option<Place> {
         let mut counts = self.counts();
         let count = counts.entry(origin).or_default();
-        if *count >= self.each_max {
+        if count.held >= self.each_max {
+            count.wanted = true;
             return None;
         }
-        *count += 1;
+        count.held += 1;
         Some(Place { from: self.clone(), origin })
+    }
+
+    /// Whether more of this address wait.
+    pub(super) fn is_wanted(&self, origin: Origin) -> bool {
+        self.counts().get(&origin).is_some_and(|count| count.wanted)
     }
 }
 
@@ -60,9 +73,11 @@ impl Drop for Place {
     fn drop(&mut self) {
         // Gone at zero: the table holds no more addresses than there are connections.
         if let Entry::Occupied(mut count) = self.from.counts().entry(self.origin) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
+            let left = count.get().held - 1;
+            if left == 0 {
                 count.remove();
+            } else {
+                *count.get_mut() = Count { held: left, wanted: false };
             }
         }
     }
@@ -81,11 +96,17 @@ mod tests {
         };
         let held = [place("192.0.2.1"), place("::ffff:192.0.2.1")];
         assert!(held.iter().all(Option::is_some));
+        let wanted = || strangers.is_wanted(Origin::from(IpAddr::from([192, 0, 2, 1])));
+        assert!(!wanted());
         assert!(place("192.0.2.1").is_none());
+        assert!(wanted());
         let others = [place("192.0.2.2"), place("2001:db8::1"), place("2001:db8::ffff:2:3:4")];
         assert!(others.iter().all(Option::is_some));
         assert!(place("2001:db8::5").is_none() && place("2001:db8:0:1::5").is_some());
-        drop((held, others));
+        let [first, second] = held;
+        drop(first);
+        assert!(!wanted(), "until somebody finds no place again");
+        drop((second, others));
         assert!(place("192.0.2.1").is_some());
         assert!(strangers.counts().is_empty(), "no address is remembered");
     }
