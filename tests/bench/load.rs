@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::client::{Answer, client_config, connect_with, read_answer};
-use crate::support::{Collector, KEY};
+use crate::support::{Collector, Folder, KEY};
 
 const RECORDS: u64 = 20;
 const SPAN: Duration = Duration::from_secs(5);
@@ -35,7 +35,8 @@ pub(crate) fn commits() {
         println!("commits, {clients} clients: {:.1} writes a commit", mean_group(&collector));
         grouped.push((clients, rate));
         if clients == 64 {
-            let single = single_commits(&collector);
+            let (single, count) = single_commits(&collector, SPAN);
+            println!("commits, one by one, no server: {single:.0} deltas/s ({count} deltas)");
             for (clients, rate) in &grouped {
                 println!(
                     "commits, {clients} clients against single commits: {:.2} times",
@@ -67,7 +68,7 @@ fn hammer(port: u16, clients: u64) -> (u64, Duration) {
                     if begun.elapsed() >= SPAN {
                         break;
                     }
-                    stream.write_all(&post(client, number * RECORDS)).unwrap();
+                    stream.write_all(&post(client, number * RECORDS, RECORDS)).unwrap();
                     accepted(&read_answer(&mut stream));
                     posts.fetch_add(1, Ordering::Relaxed);
                 }
@@ -78,10 +79,12 @@ fn hammer(port: u16, clients: u64) -> (u64, Duration) {
 }
 
 /// As a collector without groups would: host, delta and cursor of each post in a transaction of
-/// their own, in a database with the same tables and the same settings, in the same folder.
-fn single_commits(collector: &Collector) -> f64 {
+/// their own, in a database with the same tables and the same settings, on the same disk. The rate
+/// a second, and how many there were.
+pub(crate) fn single_commits(collector: &Collector, span: Duration) -> (f64, u32) {
     let from = collector.db();
-    let to = rusqlite::Connection::open(collector.folder.path("single.db")).unwrap();
+    let single = Folder::new();
+    let to = rusqlite::Connection::open(single.path("single.db")).unwrap();
     to.pragma_update(None, "journal_mode", "WAL").unwrap();
     to.pragma_update(None, "synchronous", "FULL").unwrap();
     let mut tables = from.prepare("SELECT sql FROM sqlite_schema WHERE sql NOT NULL").unwrap();
@@ -89,22 +92,22 @@ fn single_commits(collector: &Collector) -> f64 {
         to.execute_batch(&sql.unwrap()).unwrap();
     }
     let mut rows = from
-        .prepare("SELECT hostname, boot_id, first_seq, raw_dmesg, records FROM deltas")
+        .prepare("SELECT hostname, boot_id, first_seq, raw_dmesg, records, next_seq FROM deltas")
         .unwrap();
     let mut rows = rows.query([]).unwrap();
     let begun = Instant::now();
     let mut count = 0;
-    while let (Some(row), true) = (rows.next().unwrap(), begun.elapsed() < SPAN) {
+    while let (Some(row), true) = (rows.next().unwrap(), begun.elapsed() < span) {
         let text = |at: usize| row.get::<_, String>(at).unwrap();
         let (host, boot, now) = (text(0), text(1), "2026-02-03T12:30:00.123456Z");
-        let first: u64 = row.get(2).unwrap();
+        let (first, next): (u64, u64) = (row.get(2).unwrap(), row.get(5).unwrap());
         to.execute_batch("BEGIN IMMEDIATE").unwrap();
         to.prepare_cached(
             "INSERT INTO hosts (hostname, first_seen, last_seen, cursor) VALUES (?1, ?2, ?2, ?3)
              ON CONFLICT DO UPDATE SET last_seen = ?2, cursor = ?3",
         )
         .unwrap()
-        .execute((&host, now, first + RECORDS))
+        .execute((&host, now, next))
         .unwrap();
         to.prepare_cached(
             "INSERT INTO deltas (hostname, boot_id, first_seq, next_seq, timestamp, received_at,
@@ -112,21 +115,19 @@ fn single_commits(collector: &Collector) -> f64 {
              VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8, 'pending', ?5)",
         )
         .unwrap()
-        .execute((&host, &boot, first, first + RECORDS, now, RECORDS, text(3), text(4)))
+        .execute((&host, &boot, first, next, now, next - first, text(3), text(4)))
         .unwrap();
         to.prepare_cached(
             "INSERT INTO cursors (hostname, boot_id, next_seq, updated_at) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT DO UPDATE SET next_seq = ?3",
         )
         .unwrap()
-        .execute((&host, &boot, first + RECORDS, now))
+        .execute((&host, &boot, next, now))
         .unwrap();
         to.execute_batch("COMMIT").unwrap();
         count += 1;
     }
-    let rate = f64::from(count) / begun.elapsed().as_secs_f64();
-    println!("commits, one by one, no server: {rate:.0} deltas/s ({count} deltas)");
-    rate
+    (f64::from(count) / begun.elapsed().as_secs_f64(), count)
 }
 
 /// Hosts that have waited for the collector and come at once: a new connection, a full handshake
@@ -164,7 +165,7 @@ pub(crate) fn fleet() {
 fn until_acknowledged(config: &Arc<rustls::ClientConfig>, port: u16, host: u64) -> u64 {
     for turned_away in 0.. {
         let mut stream = connect_with(config, port);
-        stream.write_all(&post(host, 0)).unwrap();
+        stream.write_all(&post(host, 0, RECORDS)).unwrap();
         let answer = read_answer(&mut stream);
         if answer.status != 503 {
             accepted(&answer);
@@ -181,7 +182,8 @@ fn accepted(answer: &Answer) {
     assert!(answer.body.starts_with(r#"{"status":"stored""#), "{}", answer.body);
 }
 
-fn post(host: u64, first: u64) -> Vec<u8> {
+/// A host's post of so many records of about 80 bytes.
+pub(crate) fn post(host: u64, first: u64, records: u64) -> Vec<u8> {
     let record = |seq: u64| {
         format!(
             "\"6,{seq},{},-;nvme nvme{host}: {}/0/0 default/read/poll queues, cpu {host}\"",
@@ -189,12 +191,12 @@ fn post(host: u64, first: u64) -> Vec<u8> {
             seq % 64
         )
     };
-    let lines: Vec<_> = (first..first + RECORDS).map(record).collect();
+    let lines: Vec<_> = (first..first + records).map(record).collect();
     let body = format!(
         r#"{{"hostname":"host-{host}","boot_id":"422187ae-7ed4-4935-b73e-{host:012x}",
             "kernel":"6.1.0-18-amd64","agent":"0.1.0","first_seq":{first},"next_seq":{},
             "lost":[],"lines":[{}]}}"#,
-        first + RECORDS,
+        first + records,
         lines.join(",")
     );
     let head = format!(

@@ -1,5 +1,6 @@
 //! `cargo bench`: what the release binary costs, measured from outside. Each figure is one line,
 //! `name: figure unit`; `cargo bench -- analyze` prints one group alone.
+//! All of them take some eight minutes, without `growth`, which runs where it is named.
 //!
 //! The logs are generated, the same in each run. The best of several runs counts: what is slower
 //! measures the machine's other work.
@@ -8,9 +9,17 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 
+mod burst;
+mod client;
 mod daemons;
 mod flood;
+mod gate;
+mod growth;
+mod handshakes;
+mod idle;
 mod load;
+mod meter;
+mod steady;
 #[expect(dead_code, reason = "the tests use the rest of it")]
 #[path = "../it/support/mod.rs"]
 mod support;
@@ -26,22 +35,33 @@ const LARGE_BYTES: usize = 50_000_000;
 const LARGE_RUNS: u32 = 5;
 
 /// What a name on the command line stands for.
-const GROUPS: [(&str, fn()); 6] = [
+const GROUPS: [(&str, fn()); 11] = [
     ("binary", binary),
     ("analyze", analyze),
     ("daemons", daemons::run),
     ("flood", flood::run),
     ("commits", load::commits),
     ("fleet", load::fleet),
+    ("handshakes", handshakes::run),
+    ("gate", gate::run),
+    ("idle", idle::run),
+    ("burst", burst::run),
+    ("steady", steady::run),
 ];
+/// Too long, or too large, for a run of all.
+const BY_NAME_ONLY: [(&str, fn()); 1] = [("growth", growth::run)];
 
 fn main() {
     // Cargo itself passes `--bench`.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let is_wanted = |name: &str| wanted.iter().any(|wanted| wanted == name);
     for (name, group) in GROUPS {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+        if wanted.is_empty() || is_wanted(name) {
             group();
         }
+    }
+    for (_, group) in BY_NAME_ONLY.iter().filter(|(name, _)| is_wanted(name)) {
+        group();
     }
 }
 

@@ -193,7 +193,7 @@ fn a_renewed_certificate_is_served_and_a_broken_one_is_not() {
     make_pair(&path("new-cert.pem"), &path("new-key.pem"));
     fs::copy(&cert, path("old-cert.pem")).unwrap();
     let mut collector = Collector::presenting((&cert, &key), Folder::new(), BUILTIN, &[], &[]);
-    let config = trusting(&[&path("old-cert.pem"), &path("new-cert.pem")]);
+    let config = Arc::new(trusting(&[&path("old-cert.pem"), &path("new-cert.pem")]));
     let old = served(&config, collector.port);
     let mut open = connect_with(&config, collector.port);
     open.write_all(HEALTH).unwrap();

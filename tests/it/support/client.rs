@@ -28,10 +28,11 @@ pub(crate) fn connect(port: u16) -> Tls {
 
 /// Trusts the collector's certificate, and resumes no session.
 pub(crate) fn client_config() -> Arc<ClientConfig> {
-    trusting(&[&certificates().cert])
+    Arc::new(trusting(&[&certificates().cert]))
 }
 
-pub(crate) fn trusting(certs: &[&Path]) -> Arc<ClientConfig> {
+/// Trusts these certificates, and resumes no session.
+pub(crate) fn trusting(certs: &[&Path]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     for cert in certs {
         roots.add(CertificateDer::from_pem_file(cert).unwrap()).unwrap();
@@ -43,13 +44,14 @@ pub(crate) fn trusting(certs: &[&Path]) -> Arc<ClientConfig> {
             .with_root_certificates(roots)
             .with_no_client_auth();
     config.resumption = Resumption::disabled();
-    Arc::new(config)
+    config
 }
 
 pub(crate) fn connect_with(config: &Arc<ClientConfig>, port: u16) -> Tls {
     over(config, TcpStream::connect(("127.0.0.1", port)).unwrap())
 }
 
+/// TLS over a connection that is there; nothing is sent yet.
 pub(crate) fn over(config: &Arc<ClientConfig>, tcp: TcpStream) -> Tls {
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
     StreamOwned::new(client_connection(config), tcp)
@@ -85,19 +87,25 @@ pub(crate) fn tcp_from(
 
 /// One answer from the stream; the connection may stay.
 pub(crate) fn read_answer(stream: &mut impl Read) -> Answer {
+    try_read_answer(stream).unwrap()
+}
+
+pub(crate) fn try_read_answer(stream: &mut impl Read) -> io::Result<Answer> {
     let mut bytes = Vec::new();
     let mut one = [0];
     while !bytes.ends_with(b"\r\n\r\n") {
-        let length = stream.read(&mut one).unwrap();
-        assert!(length == 1, "the connection ended after {:?}", String::from_utf8_lossy(&bytes));
+        if stream.read(&mut one)? == 0 {
+            let so_far = String::from_utf8_lossy(&bytes);
+            return Err(io::Error::other(format!("the connection ended after {so_far:?}")));
+        }
         bytes.push(one[0]);
     }
     let head = String::from_utf8(bytes).unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
     let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
-    stream.read_exact(&mut body).unwrap();
-    Answer { status, head, body: String::from_utf8(body).unwrap() }
+    stream.read_exact(&mut body)?;
+    Ok(Answer { status, head, body: String::from_utf8(body).unwrap() })
 }
 
 /// Sends bytes on a new connection and reads one answer.

@@ -143,23 +143,35 @@ pub(crate) fn certificates() -> &'static Certificates {
         let (cert, key) = (path("cert.pem"), path("key.pem"));
         make_pair(&cert, &key);
         let (bare_cert, bare_key) = (path("bare.pem"), path("bare-key.pem"));
-        self_signed("/CN=bare", &["-newkey", "rsa:2048"], &bare_cert, &bare_key);
+        make_certificate("/CN=bare", &["-newkey", "rsa:2048"], &[], &bare_cert, &bare_key);
         Certificates { cert, key, bare_cert, bare_key, _folder: folder }
     })
 }
 
 /// P-256, with this machine's names: what README.md shows.
 pub(crate) fn make_pair(cert: &Path, key: &Path) {
-    let names = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1";
     let p256 = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
-    let more = ["-addext", names, "-addext", "basicConstraints=critical,CA:FALSE"];
-    self_signed("/CN=collector", &[&p256[..], &more[..]].concat(), cert, key);
+    make_certificate("/CN=collector", &p256, &NAMED, cert, key);
 }
 
-fn self_signed(name: &str, more: &[&str], cert: &Path, key: &Path) {
+/// A server's certificate that names this machine.
+pub(crate) const NAMED: [&str; 4] = [
+    "-addext",
+    "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1",
+    "-addext",
+    "basicConstraints=critical,CA:FALSE",
+];
+
+pub(crate) fn make_certificate(
+    subject: &str,
+    kind: &[&str],
+    more: &[&str],
+    cert: &Path,
+    key: &Path,
+) {
     let mut command = Command::new("openssl");
-    command.args(["req", "-x509", "-nodes", "-days", "30", "-subj", name]);
-    command.args(more).arg("-keyout").arg(key).arg("-out").arg(cert);
+    command.args(["req", "-x509", "-nodes", "-days", "30", "-subj", subject]);
+    command.args(kind).args(more).arg("-keyout").arg(key).arg("-out").arg(cert);
     let output = command.output().expect("the tests need openssl");
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
