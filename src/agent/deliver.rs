@@ -240,7 +240,7 @@ impl Agent {
     /// A post was refused for good. One record is set aside; but if posts without any record are
     /// refused too, no record is to blame.
     fn isolate(&mut self, reason: &str, sent: &mut Sent) -> Result<Moved, Failure> {
-        let blame = || Failure { reason: reason.to_owned(), setback: Setback::Slow };
+        let blame = || Failure { reason: reason.to_owned(), setback: Setback::Slow(None) };
         let (seq, line) = match self.dispatch.malformed() {
             Malformed::Fewer => return Ok(Moved::On),
             Malformed::Post => return Err(blame()),

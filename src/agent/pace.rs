@@ -8,7 +8,8 @@
 //!  start ──▶ due ──success──▶ due in random(0..interval) once, then every interval
 //!             ▲ │
 //!             │ └─failure──▶ due in random(0..1 s, 2 s, 4 s ... interval), or what Retry-After
-//!             │ │          asks; if an operator has to act first, random(interval / 2..interval)
+//!             │ │          asks; if an operator has to act first, random(interval / 2..interval),
+//!             │ │          or random(1..2) of what Retry-After asks where that is longer
 //!             └─┴── the spool fills: due now, unless the last try failed
 //! ```
 
@@ -17,6 +18,8 @@ use std::time::Duration;
 use crate::time::{Mono, Random, full_jitter};
 
 const RETRY_BASE: Duration = Duration::from_secs(1);
+/// Of what is asked for, where that is longer than the interval.
+const ASKED_MAX: Duration = Duration::from_secs(5 * 60);
 
 pub(super) struct Pace {
     interval: Duration,
@@ -31,8 +34,9 @@ pub(super) struct Pace {
 pub(super) enum Setback {
     /// It may work soon; at the earliest after the time that the collector asks for.
     Soon(Option<Duration>),
-    /// An operator has to act first: no use in hurrying.
-    Slow,
+    /// An operator has to act first: no use in hurrying; at the earliest after the time that the
+    /// collector asks for.
+    Slow(Option<Duration>),
 }
 
 impl Pace {
@@ -67,7 +71,10 @@ impl Pace {
         // What failed together must not come back together: the phase is drawn anew.
         self.in_phase = false;
         let wait = match setback {
-            Setback::Slow => self.interval / 2 + self.below(self.interval / 2),
+            Setback::Slow(asked) => {
+                let least = asked.unwrap_or_default().min(ASKED_MAX).max(self.interval / 2);
+                least + self.below(least)
+            }
             Setback::Soon(asked) => {
                 let asked = asked.unwrap_or_default().min(self.interval);
                 let wait = full_jitter(self.failures, RETRY_BASE, self.interval, &mut self.random);
@@ -138,8 +145,13 @@ mod tests {
             assert!(pace.due() >= at(10.0) && pace.due() <= at(11.0), "{:?}", pace.due());
             pace.failed(at(0.0), Setback::Soon(Some(Duration::from_secs(99_999))));
             assert_eq!(pace.due(), at(300.0));
-            pace.failed(at(0.0), Setback::Slow);
+            pace.failed(at(0.0), Setback::Slow(None));
             assert!(pace.due() >= at(150.0) && pace.due() <= at(300.0), "{:?}", pace.due());
+            let mut hasty = Pace::new(Duration::from_secs(2), at(0.0), seed);
+            hasty.failed(at(0.0), Setback::Slow(Some(Duration::from_secs(60))));
+            assert!(hasty.due() >= at(60.0) && hasty.due() <= at(120.0), "{:?}", hasty.due());
+            hasty.failed(at(0.0), Setback::Slow(Some(Duration::from_secs(99_999))));
+            assert!(hasty.due() <= at(600.0), "{:?}", hasty.due());
         }
     }
 
@@ -149,7 +161,7 @@ mod tests {
         pace.succeeded(at(0.0));
         let early = Mono(pace.due().0 / 2);
         assert!(pace.is_due(early, true) && !pace.is_due(early, false));
-        pace.failed(early, Setback::Slow);
+        pace.failed(early, Setback::Slow(None));
         assert!(!pace.is_due(early, true));
     }
 

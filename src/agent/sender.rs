@@ -135,9 +135,14 @@ impl Poster {
                 let why = error_text(&answer.body);
                 let also = if answer.status == 403 { " and this host's name" } else { "" };
                 let what = format!("{why}; check {}{also}", config::API_KEY);
-                Answer::Failed(said(&what), Setback::Slow)
+                Answer::Failed(said(&what), Setback::Slow(None))
             }
             413 => Answer::TooLarge,
+            // A wrong key, again and again: not theirs alone who share this address.
+            429 => {
+                let slow = Setback::Slow(answer.retry_after);
+                Answer::Failed(said(&error_text(&answer.body)), slow)
+            }
             _ => Answer::Failed(said(&error_text(&answer.body)), soon),
         }
     }

@@ -13,7 +13,8 @@ use crate::time::Mono;
 
 /// A minute begins with an address's first failure.
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
-/// An agent with a wrong key tries less often than this; who guesses gets nowhere with so few.
+/// An agent with a wrong key asks every few minutes, so that these are several. This does not
+/// prevent guessing, as every guess is compared: a random key does.
 const FAILURES_MAX: u32 = 10;
 /// More addresses than this are not told apart: about 300 KiB.
 const ADDRESSES_MAX: usize = 4096;
@@ -60,6 +61,20 @@ impl Failures {
         Verdict { is_too_many, say: self.say(address, now) }
     }
 
+    /// What the log has not named, once a minute is over without another failure.
+    pub(super) fn left_over(&mut self, now: Mono) -> Option<Unsaid> {
+        if self.unsaid == 0 || self.said_at.is_some_and(|said| now < said.plus(WINDOW)) {
+            return None;
+        }
+        Some(self.take_unsaid(now))
+    }
+
+    fn take_unsaid(&mut self, now: Mono) -> Unsaid {
+        self.said_at = Some(now);
+        let addresses = std::mem::take(&mut self.unsaid_from).len();
+        Unsaid { failures: std::mem::take(&mut self.unsaid), addresses }
+    }
+
     fn forget_oldest(&mut self) {
         if let Some((_, address)) = self.begun.pop_front() {
             self.counts.remove(&address);
@@ -74,22 +89,28 @@ impl Failures {
             }
             return None;
         }
-        self.said_at = Some(now);
-        let addresses = std::mem::take(&mut self.unsaid_from).len();
-        Some(Unsaid { failures: std::mem::take(&mut self.unsaid), addresses })
+        Some(self.take_unsaid(now))
+    }
+}
+
+impl Unsaid {
+    /// `7 more from 2 addresses`.
+    pub(super) fn counted(&self) -> String {
+        let Self { failures, addresses } = self;
+        match *addresses {
+            1 => format!("{failures} more from 1 address"),
+            ADDRESSES_MAX => format!("{failures} more from {addresses} addresses or more"),
+            _ => format!("{failures} more from {addresses} addresses"),
+        }
     }
 }
 
 impl fmt::Display for Unsaid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { failures, addresses } = self;
-        let from = match *addresses {
-            0 => return Ok(()),
-            1 => "1 address".to_owned(),
-            ADDRESSES_MAX => format!("{addresses} addresses or more"),
-            _ => format!("{addresses} addresses"),
-        };
-        write!(f, " (and {failures} more from {from} since the last such line)")
+        if self.failures == 0 {
+            return Ok(());
+        }
+        write!(f, " (and {} since the last such line)", self.counted())
     }
 }
 
@@ -170,5 +191,22 @@ mod tests {
         (0..9000).for_each(|number| drop(said(number, 181)));
         let many = " (and 9000 more from 4096 addresses or more since the last such line)";
         assert_eq!(said(1, 240).as_deref(), Some(many));
+    }
+
+    #[test]
+    fn a_flood_that_ends_is_counted_all_the_same() {
+        let mut failures = Failures::default();
+        let left = |failures: &mut Failures, second| {
+            failures.left_over(at(second)).map(|unsaid| unsaid.counted())
+        };
+        failures.count(address(1), at(0));
+        assert_eq!(left(&mut failures, 100), None);
+        failures.count(address(1), at(101));
+        for number in 0..6 {
+            failures.count(address(number % 2), at(102));
+        }
+        assert_eq!(left(&mut failures, 160), None);
+        assert_eq!(left(&mut failures, 161).as_deref(), Some("6 more from 2 addresses"));
+        assert_eq!(left(&mut failures, 500), None);
     }
 }

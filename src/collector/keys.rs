@@ -17,6 +17,7 @@ use crate::sys::digest::Mac;
 use crate::sys::env::Environment;
 use crate::sys::log::Limited;
 use crate::sys::{clock, out, probe, random};
+use crate::time::Mono;
 use crate::wire::{HostKey, HostName, INGEST_PATH, MAC_BYTES};
 
 const WRONG: &str = "the key is wrong or missing";
@@ -66,6 +67,9 @@ impl Master {
 
 impl Keys {
     pub(super) fn new(config: &CollectorConfig) -> Self {
+        if config.api_key.is_short() {
+            log::warn!("{}", short(config::API_KEY));
+        }
         Self::of(&config.api_key, config.previous_key.as_ref(), config.host_keys_only)
     }
 
@@ -122,6 +126,14 @@ impl Keys {
         found
     }
 
+    /// Once a minute: what the log has not named of requests that were refused.
+    pub(super) fn tell(&self, now: Mono) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(unsaid) = failures.left_over(now) {
+            log::warn!("refused a wrong or missing key: {} in the last minute", unsaid.counted());
+        }
+    }
+
     fn refuse(&self, peer: IpAddr) -> Answer {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let verdict = failures.count(peer, clock::mono());
@@ -173,6 +185,13 @@ impl Credential {
     }
 }
 
+/// Who has a host's key can try keys until one makes it.
+fn short(name: &str) -> String {
+    format!(
+        "{name}: it is short enough to be guessed; \"openssl rand -hex 32\" makes one that is not"
+    )
+}
+
 /// `tasseograph host-key`.
 pub(crate) fn host_key(name: &str, environment: &Environment) -> Exit {
     let Some(host) = HostName::parse(name) else {
@@ -182,6 +201,9 @@ pub(crate) fn host_key(name: &str, environment: &Environment) -> Exit {
     };
     match probe::with_probe(environment, config::collector_key) {
         Ok(key) => {
+            if key.is_short() {
+                out::complain(&short(config::API_KEY));
+            }
             let mac = Mac::new(key.expose().as_bytes()).sign(host.as_str().as_bytes());
             Exit::ok_if(out::print(&format!("{}\n", HostKey { host, mac }.encode())))
         }

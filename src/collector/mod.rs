@@ -44,6 +44,7 @@ struct Collector {
     config: CollectorConfig,
     notifier: Notifier,
     gate: Arc<Gate>,
+    keys: Arc<keys::Keys>,
     /// Where it really listens.
     address: SocketAddr,
     _lock: File,
@@ -109,12 +110,13 @@ impl Collector {
         let room = Room::find(&config).map_err(|what| misconfigured("max_connections", what))?;
         let (store, secret) = (Arc::new(store), hex(&random::bytes::<32>()));
         let bell = Arc::new(worker::Bell::default());
-        let keys = keys::Keys::new(&config);
+        let keys = Arc::new(keys::Keys::new(&config));
+        let judge = Arc::clone(&keys);
         server::start(&socket, &secret, &store, &bell).map_err(failed)?;
         worker::start(config.workers, &store, &bell, Arc::new(analyst)).map_err(failed)?;
         let settings = GateSettings {
             tls: identity.config,
-            admit: Box::new(move |head, peer| keys.admit(head, peer)),
+            admit: Box::new(move |head, peer| judge.admit(head, peer)),
             body_bytes_max: config.payload_bytes,
             connections_max: room.connections,
             strangers_max: config.strangers,
@@ -128,7 +130,7 @@ impl Collector {
         log::info!("tasseograph {} listening on https://{address}", env!("CARGO_PKG_VERSION"));
         let notifier = Notifier::new(environment);
         notifier.ready(&format!("listening on {address}"));
-        Ok((Self { store, config, notifier, gate, address, _lock: lock }, renewal))
+        Ok((Self { store, config, notifier, gate, keys, address, _lock: lock }, renewal))
     }
 }
 

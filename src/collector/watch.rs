@@ -59,6 +59,7 @@ impl<'a> Watch<'a> {
             self.tidy(clock::mono());
             self.tend_wal(clock::mono());
             self.renewal.look(&self.collector.gate);
+            self.collector.keys.tell(clock::mono());
             self.tell(clock::mono());
             clock::sleep(pause);
         }

@@ -151,13 +151,14 @@ pub(crate) fn collector_key(probe: &Probe<'_>) -> Result<Secret, Problem> {
     not_of_a_host(API_KEY, secret(API_KEY, probe)?)
 }
 
-/// There need not be one.
+/// There need not be one. The same as the current one is as good as none: so it is for a moment
+/// when keys are changed.
 fn previous_key(current: Option<&Secret>, probe: &Probe<'_>) -> Result<Option<Secret>, Problem> {
     let wrong = |what: String| Problem::new(API_KEY_PREVIOUS, what);
     let Some(text) = (probe.secret)(API_KEY_PREVIOUS).map_err(wrong)? else { return Ok(None) };
     let key = Secret::parse(&text).map_err(|what| wrong(format!("it {what}")))?;
     if current == Some(&key) {
-        return Err(wrong(format!("it is the same as {API_KEY}; remove it")));
+        return Ok(None);
     }
     not_of_a_host(API_KEY_PREVIOUS, key).map(Some)
 }
@@ -416,8 +417,9 @@ mod tests {
         assert_eq!(with(KEYS).unwrap().previous_key, None);
         let both = [KEYS[0], (API_KEY_PREVIOUS, "before\n")];
         assert_eq!(with(&both).unwrap().previous_key, Some(Secret::parse("before").unwrap()));
+        let same = [KEYS[0], (API_KEY_PREVIOUS, "k\n")];
+        assert_eq!(with(&same).unwrap().previous_key, None);
         for (key, previous, problem) in [
-            ("k", "k\n", "TASSEOGRAPH_API_KEY_PREVIOUS: it is the same as TASSEOGRAPH_API_KEY"),
             ("k", "", "TASSEOGRAPH_API_KEY_PREVIOUS: it is empty"),
             ("k", "a b", "TASSEOGRAPH_API_KEY_PREVIOUS: it holds a character"),
             ("k", &of_a_host, "TASSEOGRAPH_API_KEY_PREVIOUS: it is a key of one host, web-1; "),

@@ -40,7 +40,7 @@ pub(crate) const COLLECTOR_KEYS: &[Key] = &[
     key("analysis_workers", "8"),
     key("retention_days", "0"),
     key("max_connections", "4096"),
-    key("max_strangers_per_address", "32"),
+    key("max_strangers_per_address", "256"),
     key("runtime_dir", NONE),
     key("require_host_keys", "false"),
 ];

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Of a secret that cannot be guessed.
+const CHARS_MIN: usize = 22;
+
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(String);
 
@@ -18,6 +21,11 @@ impl Secret {
             );
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// Whether it may be guessed, by trying: fewer characters than 128 random bits take in base64.
+    pub(crate) fn is_short(&self) -> bool {
+        self.0.len() < CHARS_MIN
     }
 
     /// The bytes themselves, for the one place that sends or compares them.

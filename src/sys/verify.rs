@@ -148,7 +148,7 @@ impl fmt::Display for Refusal {
             Self::OtherKey(key) => write!(
                 f,
                 "its key's SHA-256 is {key}, none of tls_pin_sha256; if that is the collector's, \
-                 which its log tells at start, put it there"
+                 which its log tells, put it there"
             ),
             Self::KeyNotHeld => f.write_str(
                 "it is one of tls_pin_sha256, but who shows it does not hold its key; something \

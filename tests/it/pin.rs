@@ -96,7 +96,7 @@ fn another_key_is_refused_with_the_pin_to_compare() {
     let error = text(&output.stderr);
     let expected = format!(
         "the server's certificate is refused: its key's SHA-256 is {}, none of tls_pin_sha256; if \
-         that is the collector's, which its log tells at start, put it there\n",
+         that is the collector's, which its log tells, put it there\n",
         key_pin(&made.cert)
     );
     assert!(error.contains(&expected), "{error}");
