@@ -1,7 +1,7 @@
 //! The collector: gate, ingest, store, workers, in one process.
 //!
-//! Threads: the gate's lanes (one a processor), tiny_http's and its few handlers, the
-//! committer, which writes for all, the analysis workers, and this one, in `watch`.
+//! Threads: the gate's, tiny_http's and its few handlers, the
+//! committer, which writes for all, the analysis workers, the tidier, and this one, in `watch`.
 
 mod failures;
 mod ingest;
@@ -9,6 +9,7 @@ mod keys;
 mod renewal;
 mod report;
 mod server;
+mod tidy;
 mod watch;
 mod worker;
 
@@ -35,7 +36,7 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// serves at most. tiny_http's pool keeps no thread for a request that waits: it reads the head of
 /// a closing connection, hands it over and is free.
 const INSIDE_MAX: usize = 128;
-/// Descriptors that are no connection's: the database's, the log's, the lanes'.
+/// Descriptors that are no connection's: the database's, the log's, the gate's.
 const DESCRIPTORS_OTHERS: usize = 64;
 
 /// Everything that a running collector shares.
@@ -63,7 +64,7 @@ pub(crate) fn run(path: &Path, check_only: bool, environment: &Environment) -> E
         return Exit::ok_if(out::print(&format!("{}: ok\n", path.display())));
     }
     match Collector::start(path, config, environment) {
-        Ok((collector, renewal)) => watch::Watch::new(&collector, renewal).watch(),
+        Ok(collector) => watch::watch(&collector),
         Err((exit, reason)) => {
             out::complain(&reason);
             exit
@@ -84,7 +85,7 @@ impl Collector {
         path: &Path,
         config: CollectorConfig,
         environment: &Environment,
-    ) -> Result<(Self, renewal::Renewal), (Exit, String)> {
+    ) -> Result<Arc<Self>, (Exit, String)> {
         let failed = |reason: String| (Exit::Failed, reason);
         let misconfigured = |key: &str, what: String| {
             (Exit::Config, config::render(path, &[Problem::new(key, what)]))
@@ -124,13 +125,17 @@ impl Collector {
             inner: socket,
             secret,
         };
-        let gate = Gate::start(settings, &listener)
+        let gate = Gate::start(settings, listener)
             .map_err(|error| failed(format!("cannot start the gate: {}", files::cause(&error))))?;
         log::info!("{}", renewal::shown(&identity.key_pin));
         log::info!("tasseograph {} listening on https://{address}", env!("CARGO_PKG_VERSION"));
         let notifier = Notifier::new(environment);
         notifier.ready(&format!("listening on {address}"));
-        Ok((Self { store, config, notifier, gate, keys, address, _lock: lock }, renewal))
+        let collector =
+            Arc::new(Self { store, config, notifier, gate, keys, address, _lock: lock });
+        let tidier = tidy::Tidier::new(Arc::clone(&collector), renewal);
+        spawn("tidier", move || tidier.serve()).map_err(failed)?;
+        Ok(collector)
     }
 }
 

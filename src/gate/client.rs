@@ -45,11 +45,6 @@ impl Client {
         }
     }
 
-    /// Something has come that was not read yet.
-    pub(super) fn has_more(&self) -> bool {
-        rustix::io::ioctl_fionread(&self.tcp).is_ok_and(|bytes| bytes > 0)
-    }
-
     pub(super) fn begin_tls(&mut self, config: Arc<ServerConfig>) -> io::Result<()> {
         let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
         // What is written is bounded already: one answer at a time.

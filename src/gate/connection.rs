@@ -1,6 +1,6 @@
 //! One connection, from its first byte to its close, as a machine that never blocks.
 //!
-//! A lane calls `step` whenever the client or tiny_http may have moved, and `expire` when the
+//! The porter calls `step` whenever the client or tiny_http may have moved, and `expire` when the
 //! phase's deadline has passed. What is read is bounded in every phase.
 //!
 //! ```text
@@ -20,8 +20,8 @@ use super::budget::Share;
 use super::client::{Client, Pulled};
 use super::head::{Head, Parsed};
 use super::inner::{self, Exchange};
-use super::strangers::{Origin, Place};
-use super::{Gate, Who};
+use super::strangers::{Origin, Stranger};
+use super::{Gate, Trouble, Who};
 use crate::time::Mono;
 
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -51,11 +51,10 @@ pub(super) struct Connection {
     /// When the phase began.
     pub(super) since: Mono,
     pub(super) deadline: Mono,
-    /// A stranger's, while it says something.
-    place: Option<Place>,
-    /// It waits for such a place, and has something to say.
-    waits: bool,
-    known: bool,
+    /// None once it has shown a key.
+    stranger: Option<Stranger>,
+    /// What tiny_http has not answered in time.
+    pub(super) orphan: Option<Errand>,
     /// The request asked for the head of an answer alone.
     bodiless: bool,
 }
@@ -71,9 +70,8 @@ enum Phase {
     /// Waits for a place inside.
     Turn(Request),
     Inside {
-        exchange: Exchange,
+        errand: Errand,
         keep_alive: bool,
-        _shares: [Share; 2],
     },
     /// The answer is on its way.
     Answer {
@@ -92,6 +90,19 @@ struct Request {
     missing: usize,
     keep_alive: bool,
     share: Share,
+}
+
+/// A request inside, and what it takes there: given back when tiny_http is done with it, also when
+/// the client has had its answer long before.
+pub(super) struct Errand {
+    exchange: Exchange,
+    _shares: [Share; 2],
+}
+
+impl Errand {
+    pub(super) fn is_over(&mut self) -> bool {
+        self.exchange.advance().is_some()
+    }
 }
 
 /// How much is read from a client before the connection is closed.
@@ -118,17 +129,17 @@ pub(super) enum Next {
 
 impl Connection {
     /// `tcp` does not block.
-    pub(super) fn new(tcp: TcpStream, peer: IpAddr, now: Mono) -> Self {
+    pub(super) fn new(tcp: TcpStream, peer: IpAddr, gate: &Gate, now: Mono) -> Self {
+        let origin = peer.into();
         Self {
             client: Client::new(tcp),
             peer,
-            origin: peer.into(),
+            origin,
             phase: Phase::Silent,
             since: now,
             deadline: now.plus(HANDSHAKE_LIMIT),
-            place: None,
-            waits: false,
-            known: false,
+            stranger: Some(gate.strangers.welcome(origin)),
+            orphan: None,
             bodiless: false,
         }
     }
@@ -141,7 +152,7 @@ impl Connection {
             let next = match self.phase {
                 Phase::Silent => self.silent(gate, now)?,
                 Phase::Handshake => self.handshake(now)?,
-                Phase::Idle => self.idle(gate, now)?,
+                Phase::Idle => self.idle(now)?,
                 Phase::Head => self.head(gate, now)?,
                 Phase::Body(_) => self.body(now)?,
                 Phase::Turn(_) => Some(Next::Turn),
@@ -164,10 +175,17 @@ impl Connection {
             Phase::Body(_) => Answer::error(408, "the body took longer than 30 s"),
             Phase::Turn(_) => Answer::busy("the collector is busy"),
             Phase::Inside { .. } => {
-                gate.note("the inner server does not answer", &io::ErrorKind::TimedOut.into());
-                Answer::busy("the collector cannot answer now")
+                if let Phase::Inside { errand, .. } =
+                    std::mem::replace(&mut self.phase, Phase::Idle)
+                {
+                    self.orphan = Some(errand);
+                }
+                unanswered(gate, &io::ErrorKind::TimedOut.into())
             }
-            Phase::Idle if !self.waits => {
+            Phase::Idle if self.is_waiting() => {
+                Answer::busy("too many connections from this address without a key")
+            }
+            Phase::Idle => {
                 self.close(STRANGER_DRAIN, now);
                 return self.step(gate, now);
             }
@@ -183,9 +201,8 @@ impl Connection {
             Phase::Turn(Request { bytes, keep_alive, share, .. }) => {
                 match Exchange::begin(&gate.inner, bytes) {
                     Ok(exchange) => {
-                        let shares = [share, place];
-                        let phase = Phase::Inside { exchange, keep_alive, _shares: shares };
-                        self.begin(phase, INSIDE_LIMIT, now);
+                        let errand = Errand { exchange, _shares: [share, place] };
+                        self.begin(Phase::Inside { errand, keep_alive }, INSIDE_LIMIT, now);
                     }
                     Err(error) => self.answer(&unanswered(gate, &error), false, now),
                 }
@@ -196,7 +213,7 @@ impl Connection {
 
     pub(super) fn exchange(&self) -> Option<&Exchange> {
         match &self.phase {
-            Phase::Inside { exchange, .. } => Some(exchange),
+            Phase::Inside { errand, .. } => Some(&errand.exchange),
             _ => None,
         }
     }
@@ -206,17 +223,31 @@ impl Connection {
     }
 
     pub(super) fn is_known(&self) -> bool {
-        self.known
+        self.stranger.is_none()
     }
 
-    /// Says nothing and waits for nothing: the first to go where there is no room.
-    pub(super) fn is_quiet(&self) -> bool {
-        matches!(self.phase, Phase::Silent | Phase::Idle) && !self.waits
+    pub(super) fn is_waiting(&self) -> bool {
+        self.stranger.as_ref().is_some_and(Stranger::is_waiting)
     }
 
-    /// Something has come that was not read yet.
-    pub(super) fn has_more(&self) -> bool {
-        self.client.has_more()
+    /// A stranger in the middle of saying something.
+    pub(super) fn is_speaking(&self) -> bool {
+        self.stranger.as_ref().is_some_and(Stranger::is_speaking)
+    }
+
+    /// The first that waits for a place of its address: whether there is one.
+    pub(super) fn take_turn(&mut self) -> bool {
+        self.stranger.as_mut().is_none_or(Stranger::take_turn)
+    }
+
+    /// Not in the middle of a request.
+    pub(super) fn is_between(&self) -> bool {
+        matches!(self.phase, Phase::Silent | Phase::Idle)
+    }
+
+    /// Has sent something that may be answered, or is being answered.
+    pub(super) fn is_served(&self) -> bool {
+        matches!(self.phase, Phase::Turn(_) | Phase::Inside { .. } | Phase::Answer { .. })
     }
 
     /// Whether its phase began more than `span` ago.
@@ -228,28 +259,21 @@ impl Connection {
         self.peer
     }
 
-    /// A stranger in the middle of saying something.
-    pub(super) fn holds_place(&self) -> bool {
-        self.place.is_some()
-    }
-
     fn begin(&mut self, phase: Phase, limit: Duration, now: Mono) {
         self.phase = phase;
         self.since = now;
         self.deadline = now.plus(limit);
     }
 
-    /// Whether a stranger may say something now.
-    fn take_place(&mut self, gate: &Gate, now: Mono) -> bool {
-        if self.known || self.place.is_some() {
-            return true;
-        }
-        self.place = gate.strangers.place(self.origin);
-        let waited = std::mem::replace(&mut self.waits, self.place.is_none());
-        if self.waits && !waited {
+    /// Whether it may say something now.
+    fn may_speak(&mut self, now: Mono) -> bool {
+        let Some(stranger) = &mut self.stranger else { return true };
+        let waited = stranger.is_waiting();
+        let may = stranger.speak();
+        if !may && !waited {
             self.deadline = now.plus(PLACE_LIMIT);
         }
-        !self.waits
+        may
     }
 
     fn silent(&mut self, gate: &Gate, now: Mono) -> io::Result<Option<Next>> {
@@ -258,7 +282,7 @@ impl Connection {
             Pulled::Blocked => return Ok(Some(Next::Event)),
             Pulled::End => return Ok(Some(Next::Over)),
         }
-        if !self.take_place(gate, now) {
+        if !self.may_speak(now) {
             return Ok(Some(Next::Place));
         }
         self.client.begin_tls(gate.tls())?;
@@ -276,13 +300,15 @@ impl Connection {
 
     /// Between requests a stranger needs no place.
     fn rest(&mut self, now: Mono) {
-        self.place = None;
+        if let Some(stranger) = &mut self.stranger {
+            stranger.rest();
+        }
         self.bodiless = false;
         self.client.rest();
         self.begin(Phase::Idle, IDLE_LIMIT, now);
     }
 
-    fn idle(&mut self, gate: &Gate, now: Mono) -> io::Result<Option<Next>> {
+    fn idle(&mut self, now: Mono) -> io::Result<Option<Next>> {
         if self.client.pending.is_empty() {
             match self.client.read_pending()? {
                 Pulled::Some => {}
@@ -291,7 +317,7 @@ impl Connection {
             }
             return Ok(None);
         }
-        if !self.take_place(gate, now) {
+        if !self.may_speak(now) {
             return Ok(Some(Next::Place));
         }
         self.begin(Phase::Head, HEAD_LIMIT, now);
@@ -317,8 +343,7 @@ impl Connection {
         self.bodiless = head.is_bodiless();
         let admitted = (gate.admit)(head, self.peer);
         if matches!(admitted, Ok(Who::Known(_))) {
-            self.known = true;
-            self.place = None;
+            self.stranger = None;
         }
         let limit = gate.body_bytes_max;
         let who = if head.content_length > limit as u64 {
@@ -358,9 +383,9 @@ impl Connection {
     }
 
     fn inside(&mut self, gate: &Gate, now: Mono) -> Option<Next> {
-        let Phase::Inside { exchange, keep_alive, .. } = &mut self.phase else { return None };
+        let Phase::Inside { errand, keep_alive } = &mut self.phase else { return None };
         let keep_alive = *keep_alive;
-        match exchange.advance() {
+        match errand.exchange.advance() {
             None => return Some(Next::Event),
             Some(Ok(answer)) => self.answer(&answer, keep_alive, now),
             Some(Err(error)) => self.answer(&unanswered(gate, &error), keep_alive, now),
@@ -380,14 +405,16 @@ impl Connection {
         if keep_alive {
             self.rest(now);
         } else {
-            self.close(if self.known { AGENT_DRAIN } else { STRANGER_DRAIN }, now);
+            self.close(if self.is_known() { AGENT_DRAIN } else { STRANGER_DRAIN }, now);
         }
         None
     }
 
     fn close(&mut self, drain: Drain, now: Mono) {
         self.client.say_goodbye();
-        self.place = None;
+        if let Some(stranger) = &mut self.stranger {
+            stranger.rest();
+        }
         self.begin(Phase::Closing { drain, drained: 0 }, drain.limit, now);
     }
 
@@ -417,6 +444,6 @@ fn unless_over(read: Pulled) -> Option<Next> {
 }
 
 fn unanswered(gate: &Gate, error: &io::Error) -> Answer {
-    gate.note("the inner server does not answer", error);
+    gate.note(Trouble::Inside, "the inner server does not answer", error);
     Answer::busy("the collector cannot answer now")
 }

@@ -118,7 +118,9 @@ fn reduce(request: &httparse::Request<'_, '_>) -> Result<Head, Answer> {
                 return Err(Answer::error(415, "send the body uncompressed"));
             }
             "upgrade" => return Err(bad("nothing to upgrade to")),
-            "expect" if value.eq_ignore_ascii_case("100-continue") => head.expects_continue = true,
+            "expect" if value.eq_ignore_ascii_case("100-continue") => {
+                head.expects_continue = request.version == Some(1);
+            }
             "expect" => return Err(Answer::error(417, "nothing but 100-continue can be expected")),
             "connection" if has_token(value, "close") => head.keep_alive = false,
             _ => {}

@@ -54,11 +54,7 @@ pub(super) struct Exchange {
 impl Exchange {
     /// `request`: its head, as above, and its body.
     pub(super) fn begin(socket: &Path, request: Vec<u8>) -> io::Result<Self> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let stream =
-            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        rustix::net::connect(&stream, &SocketAddrUnix::new(socket)?)?;
-        Ok(Self { stream: stream.into(), request, sent: 0, answer: Vec::new() })
+        Ok(Self { stream: connect(socket)?, request, sent: 0, answer: Vec::new() })
     }
 
     /// `None`: it waits for tiny_http.
@@ -94,6 +90,14 @@ impl AsFd for Exchange {
     }
 }
 
+/// Never waits, as a blocking socket would for a server that takes no more.
+fn connect(socket: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let stream = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&stream, &SocketAddrUnix::new(socket)?)?;
+    Ok(stream.into())
+}
+
 /// Asks /health through the same socket: tiny_http can die while the process lives. A 503 comes
 /// from a server that lives: its disk is full, say, and a new process would mend nothing.
 pub(super) fn probe(gate: &Gate) -> Result<(), String> {
@@ -114,7 +118,8 @@ pub(super) fn probe(gate: &Gate) -> Result<(), String> {
 }
 
 fn ask(socket: &Path, request: &[u8]) -> io::Result<Answer> {
-    let mut stream = UnixStream::connect(socket)?;
+    let mut stream = connect(socket)?;
+    stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PROBE_LIMIT))?;
     stream.set_write_timeout(Some(PROBE_LIMIT))?;
     stream.write_all(request)?;

@@ -5,9 +5,9 @@
 //! to tiny_http's private Unix socket. Knows nothing of what requests mean: `collector` hands in
 //! `admit`, which judges a head before the body is read.
 //!
-//! A few lanes, one thread each, hold all connections (`lane`); each connection is a machine that
-//! never blocks (`connection`). So a stranger that is slow or silent holds up nobody, and ten
-//! thousand agents between their posts take no thread.
+//! One thread, the porter, holds all connections (`porter`); each is a machine that never blocks
+//! (`connection`). So a stranger that is slow or silent holds up nobody, and ten thousand agents
+//! between their posts take no thread.
 
 mod answer;
 mod budget;
@@ -15,13 +15,13 @@ mod client;
 mod connection;
 mod head;
 mod inner;
-mod lane;
+mod porter;
 mod strangers;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -34,16 +34,14 @@ pub(crate) use answer::Answer;
 use budget::Budget;
 pub(crate) use head::Head;
 pub(crate) use inner::{PEER_HEADER, SECRET_HEADER, WHO_HEADER};
-use lane::Lane;
+use porter::Porter;
 pub(crate) use strangers::Origin;
 use strangers::Strangers;
 
 const BACKLOG: i32 = 1024;
 /// All bodies together. Past it, agents are asked to come back.
 const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Handshakes are what a lane's processor is spent on; beyond these the disk is slower.
-const LANES_MAX: usize = 8;
-/// A lane that has not moved for so long hangs.
+/// A porter that has not moved for so long hangs.
 const PULSE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Who a request comes from, as far as its head proves it.
@@ -73,7 +71,7 @@ pub(crate) struct GateSettings {
     pub(crate) secret: String,
 }
 
-/// What the lanes share.
+/// What the porter shares with the rest of the program.
 pub(crate) struct Gate {
     tls: RwLock<Arc<ServerConfig>>,
     admit: Box<Admit>,
@@ -84,40 +82,28 @@ pub(crate) struct Gate {
     bodies: Budget,
     inside: Budget,
     strangers: Strangers,
-    connections: AtomicUsize,
-    lanes: Vec<Seen>,
-    trouble: Limited,
-}
-
-/// What is seen of a lane from outside.
-struct Seen {
-    /// When it moved last, in milliseconds of the monotonic clock.
+    /// When the porter moved last, in milliseconds of the monotonic clock.
     pulse: AtomicU64,
-    /// Its connections that have no key and say nothing, as it counted them last.
-    quiet_strangers: AtomicUsize,
+    /// One for each kind of trouble: none hides another.
+    troubles: [Limited; Trouble::ALL],
 }
 
-impl Seen {
-    fn new(now: Mono) -> Self {
-        let seen = Self { pulse: AtomicU64::new(0), quiet_strangers: AtomicUsize::new(0) };
-        seen.moved(now);
-        seen
-    }
+/// What the log may have to say, each at most once a minute.
+#[derive(Debug, Clone, Copy)]
+enum Trouble {
+    Accept,
+    Room,
+    Inside,
+    Fault,
+}
 
-    fn moved(&self, now: Mono) {
-        self.pulse.store(now.0.as_millis() as u64, Ordering::Relaxed);
-    }
-
-    fn hangs(&self, now: Mono) -> bool {
-        let pulse = Mono(Duration::from_millis(self.pulse.load(Ordering::Relaxed)));
-        pulse.plus(PULSE_LIMIT) < now
-    }
+impl Trouble {
+    const ALL: usize = 4;
 }
 
 impl Gate {
-    /// Serves `listener` for ever, from threads of its own.
-    pub(crate) fn start(settings: GateSettings, listener: &TcpListener) -> io::Result<Arc<Self>> {
-        let lanes = std::thread::available_parallelism().map_or(1, usize::from).min(LANES_MAX);
+    /// Serves `listener` for ever, from a thread of its own.
+    pub(crate) fn start(settings: GateSettings, listener: TcpListener) -> io::Result<Arc<Self>> {
         let gate = Arc::new(Self {
             tls: RwLock::new(settings.tls),
             admit: settings.admit,
@@ -128,16 +114,13 @@ impl Gate {
             bodies: Budget::new(BODIES_BYTES_MAX),
             inside: Budget::new(settings.inside_max),
             strangers: Strangers::new(settings.strangers_max),
-            connections: AtomicUsize::new(0),
-            lanes: (0..lanes).map(|_| Seen::new(clock::mono())).collect(),
-            trouble: Limited::default(),
+            pulse: AtomicU64::new(0),
+            troubles: Default::default(),
         });
         listener.set_nonblocking(true)?;
-        for number in 0..lanes {
-            let lane = Lane::new(Arc::clone(&gate), number, listener.try_clone()?)?;
-            let thread = std::thread::Builder::new().name(format!("gate-{}", number + 1));
-            thread.spawn(|| lane.serve())?;
-        }
+        gate.moved(clock::mono());
+        let porter = Porter::new(Arc::clone(&gate), listener)?;
+        std::thread::Builder::new().name("gate".into()).spawn(|| porter.serve())?;
         Ok(gate)
     }
 
@@ -148,8 +131,9 @@ impl Gate {
 
     /// Whether the gate and what is behind it live; the reason if not.
     pub(crate) fn probe(&self, now: Mono) -> Result<(), String> {
-        if self.lanes.iter().any(|lane| lane.hangs(now)) {
-            return Err("a lane of the gate hangs".into());
+        let pulse = Mono(Duration::from_millis(self.pulse.load(Ordering::Relaxed)));
+        if pulse.plus(PULSE_LIMIT) < now {
+            return Err("the gate's thread hangs".into());
         }
         inner::probe(self)
     }
@@ -158,8 +142,12 @@ impl Gate {
         Arc::clone(&self.tls.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn note(&self, what: &str, error: &io::Error) {
-        if let Some(unsaid) = self.trouble.allow(clock::mono()) {
+    fn moved(&self, now: Mono) {
+        self.pulse.store(now.0.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    fn note(&self, trouble: Trouble, what: &str, error: &io::Error) {
+        if let Some(unsaid) = self.troubles[trouble as usize].allow(clock::mono()) {
             log::warn!("{what}: {}{unsaid}", crate::sys::files::cause(error));
         }
     }

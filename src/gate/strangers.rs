@@ -1,6 +1,13 @@
-//! Strangers: connections that say something and have not shown a key yet, counted by address, so
-//! that one address cannot keep the gate busy. Who has shown a key is no stranger: a whole site of
-//! agents may stand behind one address.
+//! Strangers: connections that have not shown a key, counted by address, so that one address can
+//! keep neither the gate busy nor its connections taken. Who has shown a key is no stranger: a
+//! whole site of agents may stand behind one address.
+//!
+//! ```text
+//!  Quiet ──speaks, there is a place, nobody waits──▶ Speaking
+//!    │ speaks                                          ▲   │ rests
+//!    ▼                                                 │   ▼
+//!  Waiting ────its turn, there is a place──────────────┘  Quiet
+//! ```
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -22,62 +29,148 @@ impl From<IpAddr> for Origin {
     }
 }
 
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => write!(f, "{address}"),
+            IpAddr::V6(address) => write!(f, "{address}/64"),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Strangers {
-    each_max: usize,
+    /// Of one address, that speak at once.
+    speaking_max: usize,
     counts: Arc<Mutex<HashMap<Origin, Count>>>,
 }
 
+/// Of one address.
 #[derive(Debug, Default)]
 struct Count {
-    held: usize,
-    /// Somebody found no place since one was given back.
-    wanted: bool,
+    all: usize,
+    speaking: usize,
+    waiting: usize,
 }
 
-/// A stranger's place; goes back by itself.
+/// A connection's part in the counts; goes out of them by itself.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Stranger {
     from: Strangers,
     origin: Origin,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Quiet,
+    Speaking,
+    Waiting,
 }
 
 impl Strangers {
-    pub(super) fn new(each_max: usize) -> Self {
-        Self { each_max, counts: Arc::default() }
+    pub(super) fn new(speaking_max: usize) -> Self {
+        Self { speaking_max, counts: Arc::default() }
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<Origin, Count>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `None`: this address has as many as it may have.
-    pub(super) fn place(&self, origin: Origin) -> Option<Place> {
-        let mut counts = self.counts();
-        let count = counts.entry(origin).or_default();
-        if count.held >= self.each_max {
-            count.wanted = true;
-            return None;
-        }
-        count.held += 1;
-        Some(Place { from: self.clone(), origin })
+    pub(super) fn welcome(&self, origin: Origin) -> Stranger {
+        self.counts().entry(origin).or_default().all += 1;
+        Stranger { from: self.clone(), origin, state: State::Quiet }
     }
 
-    /// Whether more of this address wait.
+    /// Whether some of this address wait.
     pub(super) fn is_wanted(&self, origin: Origin) -> bool {
-        self.counts().get(&origin).is_some_and(|count| count.wanted)
+        self.counts().get(&origin).is_some_and(|count| count.waiting > 0)
+    }
+
+    /// Of all addresses.
+    pub(super) fn count(&self) -> usize {
+        self.counts().values().map(|count| count.all).sum()
+    }
+
+    /// The address with most connections, and how many these are.
+    pub(super) fn busiest(&self) -> Option<(Origin, usize)> {
+        let counts = self.counts();
+        let (origin, count) = counts.iter().max_by_key(|(_, count)| count.all)?;
+        Some((*origin, count.all))
     }
 }
 
-impl Drop for Place {
+impl Stranger {
+    /// Whether it may speak now; if not, it waits for `take_turn`.
+    pub(super) fn speak(&mut self) -> bool {
+        match self.state {
+            State::Speaking => true,
+            State::Waiting => false,
+            State::Quiet => {
+                let most = self.from.speaking_max;
+                // Who waits comes first.
+                let free = self.count(|count| count.waiting == 0 && count.speaking < most);
+                self.go(if free { State::Speaking } else { State::Waiting });
+                free
+            }
+        }
+    }
+
+    /// It is the first that waits: whether there is a place.
+    pub(super) fn take_turn(&mut self) -> bool {
+        let most = self.from.speaking_max;
+        let free = self.count(|count| count.speaking < most);
+        if free {
+            self.go(State::Speaking);
+        }
+        free
+    }
+
+    /// Between requests it needs no place.
+    pub(super) fn rest(&mut self) {
+        self.go(State::Quiet);
+    }
+
+    pub(super) fn is_speaking(&self) -> bool {
+        self.state == State::Speaking
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.state == State::Waiting
+    }
+
+    fn go(&mut self, state: State) {
+        let before = std::mem::replace(&mut self.state, state);
+        self.count(|count| {
+            count.add(before, -1);
+            count.add(state, 1);
+        });
+    }
+
+    fn count<T>(&self, look: impl FnOnce(&mut Count) -> T) -> T {
+        look(self.from.counts().entry(self.origin).or_default())
+    }
+}
+
+impl Count {
+    fn add(&mut self, state: State, change: isize) {
+        let part = match state {
+            State::Quiet => return,
+            State::Speaking => &mut self.speaking,
+            State::Waiting => &mut self.waiting,
+        };
+        *part = part.saturating_add_signed(change);
+    }
+}
+
+impl Drop for Stranger {
     fn drop(&mut self) {
+        self.go(State::Quiet);
         // Gone at zero: the table holds no more addresses than there are connections.
         if let Entry::Occupied(mut count) = self.from.counts().entry(self.origin) {
-            let left = count.get().held - 1;
-            if left == 0 {
+            count.get_mut().all -= 1;
+            if count.get().all == 0 {
                 count.remove();
-            } else {
-                *count.get_mut() = Count { held: left, wanted: false };
             }
         }
     }
@@ -90,24 +183,37 @@ mod tests {
     #[test]
     fn each_address_has_its_own_places_and_an_ipv6_host_one_address() {
         let strangers = Strangers::new(2);
-        let place = |address: &str| {
+        let stranger = |address: &str| {
             let address: IpAddr = address.parse().unwrap();
-            strangers.place(address.into())
+            strangers.welcome(address.into())
         };
-        let held = [place("192.0.2.1"), place("::ffff:192.0.2.1")];
-        assert!(held.iter().all(Option::is_some));
-        let wanted = || strangers.is_wanted(Origin::from(IpAddr::from([192, 0, 2, 1])));
-        assert!(!wanted());
-        assert!(place("192.0.2.1").is_none());
-        assert!(wanted());
-        let others = [place("192.0.2.2"), place("2001:db8::1"), place("2001:db8::ffff:2:3:4")];
-        assert!(others.iter().all(Option::is_some));
-        assert!(place("2001:db8::5").is_none() && place("2001:db8:0:1::5").is_some());
-        let [first, second] = held;
-        drop(first);
-        assert!(!wanted(), "until somebody finds no place again");
-        drop((second, others));
-        assert!(place("192.0.2.1").is_some());
+        let mut held = [stranger("192.0.2.1"), stranger("::ffff:192.0.2.1")];
+        assert!(held.iter_mut().all(Stranger::speak));
+        let mut third = stranger("192.0.2.1");
+        assert!(!third.speak());
+        let mut others =
+            [stranger("192.0.2.2"), stranger("2001:db8::1"), stranger("2001:db8::ffff:2:3:4")];
+        assert!(others.iter_mut().all(Stranger::speak));
+        assert!(!stranger("2001:db8::5").speak());
+        assert!(stranger("2001:db8:0:1::5").speak());
+        assert_eq!((strangers.busiest(), strangers.count()), (Some((third.origin, 3)), 6));
+        drop((held, others, third));
         assert!(strangers.counts().is_empty(), "no address is remembered");
+    }
+
+    #[test]
+    fn who_waits_comes_before_who_comes_later() {
+        let strangers = Strangers::new(1);
+        let origin = Origin::from(IpAddr::from([192, 0, 2, 1]));
+        let [mut first, mut second, mut third] = [(); 3].map(|()| strangers.welcome(origin));
+        assert!(first.speak() && !strangers.is_wanted(origin));
+        assert!(!second.speak() && second.is_waiting() && strangers.is_wanted(origin));
+        assert!(!second.take_turn(), "there is no place yet");
+        first.rest();
+        assert!(!third.speak() && !second.speak(), "a place is for the first that waits");
+        assert!(second.take_turn() && second.is_speaking());
+        drop(second);
+        assert!(third.take_turn() && !strangers.is_wanted(origin));
+        assert!(!first.speak());
     }
 }

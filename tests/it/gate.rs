@@ -205,18 +205,22 @@ fn a_renewed_certificate_is_served_and_a_broken_one_is_not() {
         .process
         .wait_for_line("the renewed certificate cannot be used, the old one stays: the key in");
     assert_eq!(served(&config, collector.port), old);
+    // Requests on it keep it from being idle for too long.
+    open.write_all(HEALTH).unwrap();
+    assert_eq!(read_answer(&mut open).status, 200);
 
     fs::rename(path("new-key.pem"), &key).unwrap();
     collector.process.wait_for_line("a renewed certificate is served");
     let new = CertificateDer::from_pem_file(path("new-cert.pem")).unwrap();
     assert_eq!(served(&config, collector.port), new);
+    open.write_all(HEALTH).unwrap();
+    assert_eq!(read_answer(&mut open).status, 200, "a renewal drops no connection");
 
     fs::remove_file(&cert).unwrap();
     collector.process.wait_for_line("the old one stays: cannot read");
     assert_eq!(served(&config, collector.port), new);
     let said = collector.process.log().matches("the old one stays").count();
     assert_eq!(said, 2, "once for each pair");
-    // Nobody was cut off by any of it, but for idleness.
     assert!(collector.process.is_alive());
 }
 
@@ -239,4 +243,56 @@ fn idle_agents_take_no_thread_and_little_memory() {
     assert!(collector.process.threads().len() <= threads + 4, "tiny_http's pool may grow a little");
     let more = collector.process.rss_kib().saturating_sub(memory);
     assert!(more < 32 * 1024, "{more} KiB for {} idle agents", agents.len());
+}
+
+/// Strangers that have begun to speak are no safer than silent ones, and no agent goes before them.
+#[test]
+fn one_address_cannot_take_all_connections() {
+    let settings = "max_connections: 64\nmax_strangers_per_address: 8\n";
+    let mut collector = Collector::with(&format!("{BUILTIN}{settings}"));
+    let mut agent = connect(collector.port);
+    let beat = r#"{"hostname":"h","lines":null}"#;
+    let mut bytes = head(&[&format!("Content-Length: {}", beat.len())]);
+    bytes.extend_from_slice(beat.as_bytes());
+    agent.write_all(&bytes).unwrap();
+    assert_eq!(read_answer(&mut agent).status, 200);
+    let strangers: Vec<_> = (0..300)
+        .map(|_| {
+            let mut stranger = silent(collector.port);
+            stranger.write_all(b"\x16").unwrap();
+            stranger
+        })
+        .collect();
+    collector.process.wait_for_line("all connections are taken: ");
+    let other = tcp_from(Ipv4Addr::new(127, 0, 0, 2), collector.port, PATIENCE, None);
+    let mut other = over(&client_config(), other.unwrap());
+    other.write_all(HEALTH).unwrap();
+    assert_eq!(read_answer(&mut other).status, 200);
+    agent.write_all(&bytes).unwrap();
+    assert_eq!(read_answer(&mut agent).status, 200);
+    drop(strangers);
+}
+
+/// A request waits for its turn inside however it came to have a place of its address.
+#[test]
+fn posts_of_strangers_that_had_to_wait_are_all_stored() {
+    let collector = Collector::with(&format!("{BUILTIN}max_strangers_per_address: 1\n"));
+    let config = client_config();
+    std::thread::scope(|scope| {
+        for number in 0..40 {
+            let (config, port) = (&config, collector.port);
+            scope.spawn(move || {
+                let body = format!(r#"{{"hostname":"h{number}","lines":["one"]}}"#);
+                let head = head(&[&format!("Content-Length: {}", body.len())]);
+                let mut stream = connect_with(config, port);
+                // In pieces, so that events come while it waits.
+                for piece in [&head[..], &body.as_bytes()[..9], &body.as_bytes()[9..]] {
+                    stream.write_all(piece).unwrap();
+                    stream.flush().unwrap();
+                }
+                assert_eq!(read_answer(&mut stream).status, 200);
+            });
+        }
+    });
+    assert_eq!(collector.one("SELECT COUNT(*) FROM deltas"), "40");
 }
