@@ -232,20 +232,19 @@ impl Porter {
     /// Requests go inside as places there come free, in their order.
     fn let_in(&mut self, now: Mono) {
         while let Some(id) = self.turns.front().copied() {
-            if let Some(guest) = self.guests.get_mut(&id) {
-                if guest.connection.waits_for_turn() {
-                    let Some(place) = self.gate.inside.take(1) else { return };
-                    self.drive(id, |connection, gate| {
-                        connection.enter(gate, place, now);
-                        Ok(Next::Event)
-                    });
-                }
-                if let Some(guest) = self.guests.get_mut(&id) {
-                    guest.in_turns = false;
-                }
+            let waits = |guest: &Guest| guest.connection.waits_for_turn();
+            if self.guests.get(&id).is_some_and(waits) {
+                let Some(place) = self.gate.inside.take(1) else { return };
+                self.drive(id, |connection, gate| {
+                    connection.enter(gate, place, now);
+                    Ok(Next::Event)
+                });
+                self.watch_exchange(id);
             }
             self.turns.pop_front();
-            self.watch_exchange(id);
+            if let Some(guest) = self.guests.get_mut(&id) {
+                guest.in_turns = false;
+            }
             self.step(id, now);
         }
     }
@@ -282,12 +281,14 @@ impl Porter {
     /// one that has been at it for longest; else the agent that has been quiet for longest.
     fn make_room(&mut self, now: Mono) -> bool {
         if let Some((origin, count)) = self.gate.strangers.busiest() {
-            let made = self.remove_longest(|connection| {
-                connection.origin == origin
-                    && !connection.is_known()
+            let may_go = |connection: &Connection| {
+                !connection.is_known()
                     && !connection.is_served()
                     && connection.lasts(STRANGER_MIN, now)
-            });
+            };
+            let made = self
+                .remove_longest(|connection| connection.origin == origin && may_go(connection))
+                || self.remove_longest(may_go);
             if made {
                 let what = format!("{count} of them are {origin}'s and have shown no key");
                 let what = io::Error::other(what);
