@@ -225,10 +225,14 @@ pub(crate) fn is_unprintable(character: char) -> bool {
     character.is_control()
         || matches!(
             character,
-            '\u{200b}'..='\u{200f}'
+            '\u{ad}' | '\u{61c}' | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
                 | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{2069}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{fe00}'..='\u{fe0f}'
                 | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e0fff}'
         )
 }
 
@@ -288,6 +292,38 @@ mod tests {
         assert_eq!(Record::parse(&format!("6,1,1,-;{text}")), Err(RecordError::TooLong));
     }
 
+    /// Each with what it does to a reader; what a person can see stays as it is.
+    #[test]
+    fn what_drives_reorders_or_hides_is_escaped() {
+        for (character, escaped) in [
+            ('\u{0}', r"\x00"),
+            ('\u{1b}', r"\x1b"),
+            ('\u{7f}', r"\x7f"),
+            ('\u{9b}', r"\xc2\x9b"),
+            ('\u{ad}', r"\xc2\xad"),
+            ('\u{61c}', r"\xd8\x9c"),
+            ('\u{200b}', r"\xe2\x80\x8b"),
+            ('\u{200d}', r"\xe2\x80\x8d"),
+            ('\u{200e}', r"\xe2\x80\x8e"),
+            ('\u{2028}', r"\xe2\x80\xa8"),
+            ('\u{2029}', r"\xe2\x80\xa9"),
+            ('\u{202a}', r"\xe2\x80\xaa"),
+            ('\u{202e}', r"\xe2\x80\xae"),
+            ('\u{2066}', r"\xe2\x81\xa6"),
+            ('\u{2069}', r"\xe2\x81\xa9"),
+            ('\u{fe0f}', r"\xef\xb8\x8f"),
+            ('\u{feff}', r"\xef\xbb\xbf"),
+            ('\u{e0041}', r"\xf3\xa0\x81\x81"),
+            (' ', " "),
+            ('\\', r"\"),
+            ('\u{e9}', "\u{e9}"),
+            ('\u{5d0}', "\u{5d0}"),
+            ('\u{1f600}', "\u{1f600}"),
+        ] {
+            assert_eq!(escape_controls(&character.to_string()), escaped);
+        }
+    }
+
     #[test]
     fn garbage_is_refused_with_its_reason() {
         let cases = [
@@ -327,7 +363,7 @@ mod tests {
             "18446744073709551616",
         ];
         const FLAGS: [&str; 6] = ["-", "c", "+", "-,caller=T1", "-,a=b,newer", ""];
-        const PIECES: [&str; 20] = [
+        const PIECES: [&str; 21] = [
             "EDAC MC0: 1 CE on DIMM0 ",
             "nvme nvme0: controller is down",
             "; a=b, c",
@@ -344,6 +380,7 @@ mod tests {
             "\u{e9}\u{1f600}",
             "\u{202e}",
             "\u{200b}",
+            "\u{61c}\u{e0041}",
             "\0",
             "\r",
             "\t",

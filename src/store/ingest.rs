@@ -306,9 +306,14 @@ fn json_array(lines: &[impl AsRef<str>]) -> String {
     if !json.contains(is_unprintable) {
         return json;
     }
-    // serde_json escapes what JSON must; a terminal has more to fear, all of it within `\uNNNN`.
+    // serde_json escapes what JSON must; a terminal and a reader have more to fear.
     let shown = |character: char| match is_unprintable(character) {
-        true => format!("\\u{:04x}", u32::from(character)),
+        // Above U+FFFF as two halves, as JSON has it.
+        true => character
+            .encode_utf16(&mut [0; 2])
+            .iter()
+            .map(|unit| format!("\\u{unit:04x}"))
+            .collect(),
         false => character.to_string(),
     };
     json.chars().map(shown).collect()

@@ -291,7 +291,7 @@ fn old_rows_are_deleted_after_their_retention_and_work_is_not() {
 #[test]
 fn no_column_holds_what_drives_a_terminal() {
     let collector = Collector::start();
-    let hostile = "\u{1b}[31m \u{9b}31m \u{7f} \u{202e} \u{200b} \u{2028}";
+    let hostile = "\u{1b}[31m \u{9b}31m \u{7f} \u{202e} \u{200b} \u{2028} \u{e0041}";
     let line = format!("3,1,1,-;EDAC MC0: 1 UE on {hostile}");
     let verbatim = serde_json::json!({"hostname": "web-1", "boot_id": BOOT, "first_seq": 1,
         "next_seq": 2, "lines": [line], "kernel": hostile, "agent": hostile});
