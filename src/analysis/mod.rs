@@ -2,7 +2,10 @@
 //!
 //! Pure: asks nobody, stores nothing. `collector` and `analyze` drive it.
 
+mod floor;
 mod prompt;
+mod quotes;
+mod reply;
 mod signature_driver;
 mod signature_match;
 mod signature_memory;
@@ -13,6 +16,6 @@ mod signature_thermal;
 mod signatures;
 mod verdict;
 
+pub(crate) use floor::settle;
 pub(crate) use prompt::{PROMPT_VERSION, Prompt};
-pub(crate) use signatures::judge;
-pub(crate) use verdict::{Category, Issue, Severity, Source, Verdict};
+pub(crate) use verdict::{Category, Issue, Severity, Source, Status, Verdict};

@@ -1,26 +1,36 @@
 //! The floor under every answer: signatures of failing hardware that need no model.
 //!
 //! Owns how matches are gathered into issues, and what is left out when there are too many;
-//! `signature_match` says what a record fits. Pure: the same records give the same verdict. The
-//! `builtin:` endpoint, `collector` and `analyze` drive it.
+//! `signature_match` says what a record fits. Pure: the same records give the same verdict. `floor`
+//! drives it.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::signature_match::{Match, find};
 use super::signature_table::{Part, Signature};
+use super::verdict::{EVIDENCE_CHARS_MAX, ISSUES_MAX, RECORDS_PER_ISSUE_MAX};
 use super::{Category, Issue, Severity, Source, Verdict};
-use crate::kernel::{Record, Seq};
+use crate::kernel::{Origin, Record, Seq};
 
-/// A host that fails in more ways than this is described well enough by the worst of them.
-const ISSUES_MAX: usize = 64;
 /// When more parts than this fail alike, it is one failure of what they share: one issue for all.
 const PARTS_MAX: usize = 4;
-const RECORDS_PER_ISSUE_MAX: usize = 32;
-const EVIDENCE_CHARS_MAX: usize = 2_000;
 const COMPONENT_CHARS_MAX: usize = 64;
 /// The kernel describes one APEI error in several records; its section follows within this many.
 const SECTION_RECORDS_MAX: usize = 12;
+
+/// What a record is a sign of, whether or not there are enough of its kind for an issue.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Sign {
+    /// Of the table.
+    pub(super) row: usize,
+    /// The part that the record names; empty when it names none.
+    pub(super) component: String,
+}
+
+pub(super) fn sign(record: &Record) -> Option<Sign> {
+    find(record).map(|found| Sign { row: found.row, component: found.component.to_owned() })
+}
 
 /// What unmistakable signs the records hold: the worst first, alike in their order of appearance.
 pub(crate) fn judge(records: &[Record]) -> Verdict {
@@ -112,6 +122,8 @@ fn issues(groups: Vec<Group>, records: &[Record]) -> Vec<Issue> {
 /// The groups are of one signature, in order of appearance, and at least one.
 fn issue(mut groups: Vec<Group>, records: &[Record]) -> Issue {
     let names = names(&groups);
+    let sign = |group: &Group| Sign { row: group.row, component: group.component.to_owned() };
+    let signs = groups.iter().map(|group| Some(sign(group))).collect();
     let signature = groups[0].signature;
     let escalated = groups.iter().any(|group| group.count >= signature.critical_at);
     let mut all = groups.remove(0);
@@ -128,7 +140,10 @@ fn issue(mut groups: Vec<Group>, records: &[Record]) -> Issue {
         evidence: records[all.first].text.chars().take(EVIDENCE_CHARS_MAX).collect(),
         source: Source::Rule,
         verified: true,
+        confirmed: false,
+        user_text: false,
         records: all.seqs,
+        signs,
     }
 }
 
@@ -150,7 +165,9 @@ fn category(signature: &Signature, records: &[Record]) -> Category {
     if signature.part != Part::Section {
         return signature.category;
     }
-    let section = records.iter().take(SECTION_RECORDS_MAX).find_map(|record| {
+    let near = records.iter().take(SECTION_RECORDS_MAX);
+    // A program may write between them, and what it writes decides nothing.
+    let section = near.filter(|record| record.origin() != Origin::User).find_map(|record| {
         let (_, rest) = record.text.split_once("section")?;
         rest.strip_prefix(['_', ' '])?.strip_prefix("type: ")
     });
@@ -321,6 +338,10 @@ mod tests {
             let lines = format!("{lines}  section_type: {section}");
             check(&lines, &[expected]);
         }
+        let forged = "2,1,1,-;[Hardware Error]: event severity: corrected\n\
+                      12,2,2,-;section_type: memory error\n\
+                      2,3,3,-;[Hardware Error]:  section_type: PCIe error";
+        check(forged, &["warning driver"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::analysis::{PROMPT_VERSION, Prompt, Verdict, judge};
+use crate::analysis::{PROMPT_VERSION, Prompt, Verdict, settle};
 use crate::config::{Endpoint, EndpointKind, Secret};
 use crate::kernel::{Record, SeqRange};
 use crate::llm::{Chain, Failure, Format, Turn, read_answer, request_body};
@@ -60,7 +60,7 @@ enum Answer {
         verdict: Verdict,
         model: String,
     },
-    /// The chain came to the signature table, which judges all records together.
+    /// The chain came to the signature table, which every analysis ends with.
     Table,
 }
 
@@ -100,7 +100,7 @@ impl Analyst {
             fell_over: Vec::new(),
         };
         // No prompt is built for a chain that begins with the table.
-        let mut table = matches!(self.endpoints[0].kind, ReadyKind::Builtin);
+        let table = matches!(self.endpoints[0].kind, ReadyKind::Builtin);
         if table {
             analysis.take_name(&self.endpoints[0]);
         }
@@ -119,12 +119,10 @@ impl Analyst {
                     analysis.prompt_version = Some(PROMPT_VERSION);
                     analysis.verdict.merge(verdict);
                 }
-                Answer::Table => table = true,
+                Answer::Table => {}
             }
         }
-        if table {
-            analysis.verdict.merge(judge(records));
-        }
+        analysis.verdict = settle(analysis.verdict, records);
         Ok(analysis)
     }
 
