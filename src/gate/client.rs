@@ -116,7 +116,6 @@ impl Client {
             drop(self.flush());
             return Err(io::Error::other(error));
         }
-        self.flush()?;
         Ok(Pulled::Some)
     }
 
@@ -129,17 +128,18 @@ impl Client {
         self.tls().send_close_notify();
     }
 
-    /// Writes what TLS has to say, as far as the socket takes it.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        let Some(tls) = &mut self.tls else { return Ok(()) };
+    /// Writes what TLS has to say, as far as the socket takes it; whether that was anything.
+    pub(super) fn flush(&mut self) -> io::Result<bool> {
+        let mut has_written = false;
+        let Some(tls) = &mut self.tls else { return Ok(false) };
         while tls.wants_write() {
             match tls.write_tls(&mut self.tcp) {
-                Ok(_) => {}
+                Ok(_) => has_written = true,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(has_written)
     }
 
     /// Not everything that was written has been sent.

@@ -48,7 +48,7 @@ pub(super) struct Connection {
     peer: IpAddr,
     pub(super) origin: Origin,
     phase: Phase,
-    /// When the phase began.
+    /// Since when it is the client's turn: the phase began, or it was written to.
     pub(super) since: Mono,
     pub(super) deadline: Mono,
     /// None once it has shown a key.
@@ -148,7 +148,9 @@ impl Connection {
     pub(super) fn step(&mut self, gate: &Gate, now: Mono) -> io::Result<Next> {
         let mut reads = 0;
         loop {
-            self.client.flush()?;
+            if self.client.flush()? {
+                self.since = now;
+            }
             let next = match self.phase {
                 Phase::Silent => self.silent(gate, now)?,
                 Phase::Handshake => self.handshake(now)?,
@@ -175,11 +177,7 @@ impl Connection {
             Phase::Body(_) => Answer::error(408, "the body took longer than 30 s"),
             Phase::Turn(_) => Answer::busy("the collector is busy"),
             Phase::Inside { .. } => {
-                if let Phase::Inside { errand, .. } =
-                    std::mem::replace(&mut self.phase, Phase::Idle)
-                {
-                    self.orphan = Some(errand);
-                }
+                self.orphan = self.take_errand();
                 unanswered(gate, &io::ErrorKind::TimedOut.into())
             }
             Phase::Idle if self.is_waiting() => {
@@ -208,6 +206,17 @@ impl Connection {
                 }
             }
             other => self.phase = other,
+        }
+    }
+
+    /// What is inside, from a connection that will not wait for it.
+    pub(super) fn take_errand(&mut self) -> Option<Errand> {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Inside { errand, .. } => Some(errand),
+            other => {
+                self.phase = other;
+                None
+            }
         }
     }
 
@@ -248,11 +257,6 @@ impl Connection {
     /// Has sent something that may be answered, or is being answered.
     pub(super) fn is_served(&self) -> bool {
         matches!(self.phase, Phase::Turn(_) | Phase::Inside { .. } | Phase::Answer { .. })
-    }
-
-    /// Whether its phase began more than `span` ago.
-    pub(super) fn lasts(&self, span: Duration, now: Mono) -> bool {
-        self.since.plus(span) < now
     }
 
     pub(super) fn peer(&self) -> IpAddr {

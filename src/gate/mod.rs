@@ -13,6 +13,7 @@ mod answer;
 mod budget;
 mod client;
 mod connection;
+mod fair;
 mod head;
 mod inner;
 mod porter;
@@ -144,6 +145,10 @@ impl Gate {
 
     fn moved(&self, now: Mono) {
         self.pulse.store(now.0.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    fn note_room(&self, what: &str) {
+        self.note(Trouble::Room, "all connections are taken", &io::Error::other(what));
     }
 
     fn note(&self, trouble: Trouble, what: &str, error: &io::Error) {

@@ -82,11 +82,6 @@ impl Strangers {
         Stranger { from: self.clone(), origin, state: State::Quiet }
     }
 
-    /// Whether some of this address wait.
-    pub(super) fn is_wanted(&self, origin: Origin) -> bool {
-        self.counts().get(&origin).is_some_and(|count| count.waiting > 0)
-    }
-
     /// Of all addresses.
     pub(super) fn count(&self) -> usize {
         self.counts().values().map(|count| count.all).sum()
@@ -206,14 +201,14 @@ mod tests {
         let strangers = Strangers::new(1);
         let origin = Origin::from(IpAddr::from([192, 0, 2, 1]));
         let [mut first, mut second, mut third] = [(); 3].map(|()| strangers.welcome(origin));
-        assert!(first.speak() && !strangers.is_wanted(origin));
-        assert!(!second.speak() && second.is_waiting() && strangers.is_wanted(origin));
+        assert!(first.speak());
+        assert!(!second.speak() && second.is_waiting());
         assert!(!second.take_turn(), "there is no place yet");
         first.rest();
         assert!(!third.speak() && !second.speak(), "a place is for the first that waits");
         assert!(second.take_turn() && second.is_speaking());
         drop(second);
-        assert!(third.take_turn() && !strangers.is_wanted(origin));
+        assert!(third.take_turn());
         assert!(!first.speak());
     }
 }
