@@ -1,20 +1,16 @@
 //! The analyst: asks the endpoints in order until each question has an answer that can be used.
 //!
-//! Does what `llm::Chain` says; keeps one HTTP client for each endpoint, for the process's life.
-//! Shared by all workers.
+//! Does what `llm::Chain` says; `endpoint` makes the calls. Shared by all workers.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::Range;
 use std::time::Duration;
 
+use super::endpoint::{Server, name};
 use crate::analysis::{PROMPT_VERSION, Prompt, Verdict, settle};
-use crate::config::{Endpoint, EndpointKind, Secret};
+use crate::config::{Endpoint, EndpointKind};
 use crate::kernel::{Record, SeqRange};
-use crate::llm::{Chain, Failure, Format, Turn, read_answer, request_body};
-use crate::sys::http::{Client, ClientSettings, Deadline};
+use crate::llm::{Call, Chain, Kind, Turn};
 use crate::sys::{clock, random};
-
-/// An answer of a chat completion is a few kilobytes.
-const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
 
 pub(crate) struct Analyst {
     endpoints: Vec<Ready>,
@@ -24,18 +20,8 @@ pub(crate) struct Analyst {
 struct Ready {
     model: String,
     provider: String,
-    kind: ReadyKind,
-}
-
-enum ReadyKind {
-    Builtin,
-    Http {
-        client: Client,
-        url: String,
-        api_key: Option<Secret>,
-        /// The endpoint has refused our schema: the prompt alone shapes its answers.
-        no_schema: AtomicBool,
-    },
+    /// `None`: the signature table.
+    server: Option<Server>,
 }
 
 /// A verdict, and who gave it.
@@ -48,20 +34,39 @@ pub(crate) struct Analysis {
     pub(crate) prompt_version: Option<u32>,
     /// Endpoints that failed before one answered, and why.
     pub(crate) fell_over: Vec<String>,
+    /// Every call that was made, those that failed too.
+    pub(crate) calls: Vec<Call>,
 }
 
-/// Every endpoint failed: which, and why.
-#[derive(Debug)]
-pub(crate) struct Unavailable(pub(crate) Vec<String>);
+/// Every endpoint failed.
+#[derive(Debug, Default)]
+pub(crate) struct Unavailable {
+    /// Which, and why.
+    pub(crate) reasons: Vec<String>,
+    pub(crate) calls: Vec<Call>,
+    /// An endpoint did answer, and nothing that could be used: the delta may be to blame.
+    pub(crate) unusable: bool,
+    /// The soonest that an endpoint asks to be tried again.
+    pub(crate) retry_after: Option<Duration>,
+}
 
-/// One question's answer.
-enum Answer {
-    Model {
-        verdict: Verdict,
-        model: String,
+/// Records of one delta on their way to a verdict.
+struct Matter<'a> {
+    records: &'a [Record],
+    /// Ranges that lie between them.
+    missing: &'a [SeqRange],
+    analysis: Analysis,
+    /// Endpoints before this one cannot take even one record of this delta.
+    first: usize,
+}
+
+/// What a question came to.
+enum Outcome {
+    Answered,
+    /// For this endpoint it is too long.
+    Split {
+        endpoint: usize,
     },
-    /// The chain came to the signature table, which every analysis ends with.
-    Table,
 }
 
 impl Analyst {
@@ -69,8 +74,15 @@ impl Analyst {
     pub(crate) fn new(chain: &[Endpoint]) -> Result<Self, String> {
         let mut endpoints = Vec::new();
         for (index, endpoint) in chain.iter().enumerate() {
-            let ready = ready(endpoint).map_err(|why| format!("llm_endpoints[{index}]: {why}"))?;
-            endpoints.push(ready);
+            let Endpoint { model, provider, .. } = endpoint;
+            let server = match &endpoint.kind {
+                EndpointKind::Builtin => None,
+                EndpointKind::Http(http) => Some(
+                    Server::new(index, provider, model, http)
+                        .map_err(|why| format!("llm_endpoints[{index}]: {why}"))?,
+                ),
+            };
+            endpoints.push(Ready { model: model.clone(), provider: provider.clone(), server });
         }
         let retries = chain.iter().map(|endpoint| endpoint.max_retries).collect();
         Ok(Self { endpoints, retries })
@@ -78,11 +90,7 @@ impl Analyst {
 
     /// The signature table alone.
     pub(crate) fn builtin() -> Self {
-        let table = Ready {
-            model: "signatures".into(),
-            provider: "builtin".into(),
-            kind: ReadyKind::Builtin,
-        };
+        let table = Ready { model: "signatures".into(), provider: "builtin".into(), server: None };
         Self { endpoints: vec![table], retries: vec![0] }
     }
 
@@ -92,64 +100,141 @@ impl Analyst {
         records: &[Record],
         missing: &[SeqRange],
     ) -> Result<Analysis, Unavailable> {
-        let mut analysis = Analysis {
+        let mut matter = Matter::new(records, missing);
+        // No prompt is built for a chain that begins with the table.
+        if self.endpoints[0].server.is_none() {
+            matter.analysis.take_name(&self.endpoints[0]);
+        } else {
+            self.ask_all(&mut matter)?;
+        }
+        Ok(matter.settled())
+    }
+
+    fn ask_all(&self, matter: &mut Matter<'_>) -> Result<(), Unavailable> {
+        let all = matter.questions(0..matter.records.len());
+        let mut left: Vec<_> = all.into_iter().rev().map(|question| (question, 0)).collect();
+        while let Some(((range, prompt), first)) = left.pop() {
+            let first = first.max(matter.first);
+            match self.ask(matter, range.clone(), &prompt, first)? {
+                Outcome::Answered => {}
+                Outcome::Split { endpoint } => {
+                    let middle = range.start + range.len() / 2;
+                    for half in [middle..range.end, range.start..middle] {
+                        let questions = matter.questions(half);
+                        left.extend(questions.into_iter().rev().map(|part| (part, endpoint)));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(
+        &self,
+        matter: &mut Matter<'_>,
+        range: Range<usize>,
+        prompt: &Prompt,
+        first: usize,
+    ) -> Result<Outcome, Unavailable> {
+        let shown = &matter.records[range];
+        let mut chain = Chain::new(&self.retries, first, shown.len(), random::seed());
+        loop {
+            let (endpoint, wait, doubled) = match chain.next() {
+                Turn::Ask { endpoint, wait, doubled } => (endpoint, wait, doubled),
+                Turn::Split { endpoint } => {
+                    matter.analysis.fell_over.extend(self.named(&chain));
+                    return Ok(Outcome::Split { endpoint });
+                }
+                Turn::Exhausted => return Err(matter.unavailable(&chain, self.named(&chain))),
+            };
+            if wait > Duration::ZERO {
+                clock::sleep(wait);
+            }
+            let ready = &self.endpoints[endpoint];
+            let Some(server) = &ready.server else {
+                matter.answered(ready, self.named(&chain));
+                return Ok(Outcome::Answered);
+            };
+            match server.ask(prompt, shown, doubled, &mut matter.analysis.calls) {
+                Ok(said) => {
+                    matter.answered(ready, self.named(&chain));
+                    matter.analysis.model = said.model;
+                    matter.analysis.prompt_version = Some(PROMPT_VERSION);
+                    matter.analysis.verdict.merge(said.verdict);
+                    return Ok(Outcome::Answered);
+                }
+                Err(failure) => {
+                    // It would refuse each of the others in turn.
+                    if failure.kind == Kind::TooLong && shown.len() == 1 {
+                        matter.first = matter.first.max(endpoint + 1);
+                    }
+                    chain.failed(&failure);
+                }
+            }
+        }
+    }
+
+    fn named(&self, chain: &Chain<'_>) -> Vec<String> {
+        let named = |(endpoint, reason): &(usize, String)| {
+            format!("{}: {reason}", name(*endpoint, &self.endpoints[*endpoint].provider))
+        };
+        chain.reasons().iter().map(named).collect()
+    }
+}
+
+impl<'a> Matter<'a> {
+    fn new(records: &'a [Record], missing: &'a [SeqRange]) -> Self {
+        let analysis = Analysis {
             verdict: Verdict::from_issues(Vec::new()),
             provider: String::new(),
             model: String::new(),
             prompt_version: None,
             fell_over: Vec::new(),
+            calls: Vec::new(),
         };
-        // No prompt is built for a chain that begins with the table.
-        let table = matches!(self.endpoints[0].kind, ReadyKind::Builtin);
-        if table {
-            analysis.take_name(&self.endpoints[0]);
-        }
-        let asked = if table { &[] } else { records };
-        for prompt in Prompt::for_records(asked, missing) {
-            let shown = &records[prompt.shown.clone()];
-            let mut chain = Chain::new(&self.retries, random::seed());
-            let answered = self.ask(&mut chain, &prompt, shown);
-            let failures = self.named(&chain);
-            let (endpoint, answer) = answered.ok_or_else(|| Unavailable(failures.clone()))?;
-            analysis.fell_over.extend(failures);
-            analysis.take_name(&self.endpoints[endpoint]);
-            match answer {
-                Answer::Model { verdict, model } => {
-                    analysis.model = model;
-                    analysis.prompt_version = Some(PROMPT_VERSION);
-                    analysis.verdict.merge(verdict);
-                }
-                Answer::Table => {}
-            }
-        }
-        analysis.verdict = settle(analysis.verdict, records);
-        Ok(analysis)
+        Self { records, missing, analysis, first: 0 }
     }
 
-    fn ask(
-        &self,
-        chain: &mut Chain<'_>,
-        prompt: &Prompt,
-        shown: &[Record],
-    ) -> Option<(usize, Answer)> {
-        while let Turn::Ask { endpoint, wait } = chain.next() {
-            if wait > Duration::ZERO {
-                clock::sleep(wait);
-            }
-            match self.endpoints[endpoint].ask(prompt, shown) {
-                Ok(answer) => return Some((endpoint, answer)),
-                Err(failure) => chain.failed(&failure),
-            }
-        }
-        None
+    /// As many as these records need, each with the records that it shows.
+    fn questions(&self, range: Range<usize>) -> Vec<(Range<usize>, Prompt)> {
+        let place = |missing: &SeqRange| {
+            let before = |record: &Record| record.seq.is_none_or(|seq| seq < missing.from);
+            self.records.partition_point(before)
+        };
+        let last = range.end == self.records.len();
+        let within = |missing: &&SeqRange| {
+            let place = place(missing);
+            range.contains(&place) || last && place == range.end
+        };
+        let missing: Vec<_> = self.missing.iter().filter(within).cloned().collect();
+        let prompts = Prompt::for_records(&self.records[range.clone()], &missing);
+        let placed = |prompt: Prompt| {
+            let shown = prompt.shown.start + range.start..prompt.shown.end + range.start;
+            (shown, prompt)
+        };
+        prompts.into_iter().map(placed).collect()
     }
 
-    fn named(&self, chain: &Chain<'_>) -> Vec<String> {
-        let named = |(endpoint, reason): &(usize, String)| {
-            let provider = &self.endpoints[*endpoint].provider;
-            format!("llm_endpoints[{endpoint}] ({provider}): {reason}")
-        };
-        chain.reasons().iter().map(named).collect()
+    fn answered(&mut self, by: &Ready, fell_over: Vec<String>) {
+        self.analysis.fell_over.extend(fell_over);
+        self.analysis.take_name(by);
+    }
+
+    fn unavailable(&mut self, chain: &Chain<'_>, named: Vec<String>) -> Unavailable {
+        let mut reasons = std::mem::take(&mut self.analysis.fell_over);
+        reasons.extend(named);
+        Unavailable {
+            reasons,
+            calls: std::mem::take(&mut self.analysis.calls),
+            unusable: chain.unusable(),
+            retry_after: chain.retry_after(),
+        }
+    }
+
+    /// What the records say by themselves is merged into what models said of them, here alone.
+    fn settled(mut self) -> Analysis {
+        self.analysis.verdict = settle(self.analysis.verdict, self.records);
+        self.analysis
     }
 }
 
@@ -157,53 +242,5 @@ impl Analysis {
     fn take_name(&mut self, endpoint: &Ready) {
         self.provider.clone_from(&endpoint.provider);
         self.model.clone_from(&endpoint.model);
-    }
-}
-
-fn ready(endpoint: &Endpoint) -> Result<Ready, String> {
-    let kind = match &endpoint.kind {
-        EndpointKind::Builtin => ReadyKind::Builtin,
-        EndpointKind::Http(http) => ReadyKind::Http {
-            client: Client::new(&ClientSettings {
-                trust: &http.trust,
-                https: http.https,
-                connect_timeout: http.connect_timeout,
-                deadline: Deadline::Call(http.timeout),
-                answer_bytes_max: ANSWER_BYTES_MAX,
-                // Not every server knows the question.
-                unasked_bytes_max: None,
-            })?,
-            url: http.url.clone(),
-            api_key: http.api_key.clone(),
-            no_schema: AtomicBool::new(false),
-        },
-    };
-    Ok(Ready { model: endpoint.model.clone(), provider: endpoint.provider.clone(), kind })
-}
-
-impl Ready {
-    fn ask(&self, prompt: &Prompt, shown: &[Record]) -> Result<Answer, Failure> {
-        let ReadyKind::Http { client, url, api_key, no_schema } = &self.kind else {
-            return Ok(Answer::Table);
-        };
-        let call = |format| {
-            let body = request_body(&self.model, prompt, format);
-            let answer = client.post(url, api_key.as_ref(), &body);
-            let answer = answer.map_err(|error| Failure::Transient(error.0))?;
-            read_answer(answer.status, &answer.body, format)
-        };
-        let format =
-            if no_schema.load(Ordering::Relaxed) { Format::Prompt } else { Format::Schema };
-        let reply = match call(format) {
-            Err(Failure::FormatUnknown(reason)) => {
-                log::info!("{}: no JSON schema from now on ({reason})", self.provider);
-                no_schema.store(true, Ordering::Relaxed);
-                call(Format::Prompt)?
-            }
-            other => other?,
-        };
-        let verdict = Verdict::from_reply(&reply.content, shown)
-            .map_err(|why| Failure::Transient(format!("unusable answer: {why}")))?;
-        Ok(Answer::Model { verdict, model: reply.model.unwrap_or_else(|| self.model.clone()) })
     }
 }

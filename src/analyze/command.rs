@@ -49,8 +49,9 @@ fn judge(
         return Err(failed(format!("{name} holds no kernel log lines")));
     }
     let analysed = analyst.analyse(&log.records, &[]);
-    let analysis = analysed.map_err(|Unavailable(reasons)| {
-        failed(format!("no endpoint can analyse: {}", reasons.join("; ")))
+    let analysis = analysed.map_err(|Unavailable { reasons, unusable, .. }| {
+        let what = if unusable { "no answer can be used" } else { "no endpoint can analyse" };
+        failed(format!("{what}: {}", reasons.join("; ")))
     })?;
     let nothing_known = log.unreadable == log.records.len();
     let nothing_said = nothing_known && analysis.verdict.issues.is_empty();

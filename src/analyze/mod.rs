@@ -3,6 +3,7 @@
 
 mod analyst;
 mod command;
+mod endpoint;
 
 pub(crate) use analyst::{Analysis, Analyst, Unavailable};
 pub(crate) use command::run;

@@ -146,7 +146,8 @@ impl Worker {
             catch_unwind(AssertUnwindSafe(|| analyst.analyse(&work.records, &work.missing)));
         let judged = judged.unwrap_or_else(|_| {
             log::error!("the analysis of delta {} panicked", work.id);
-            Err(Unavailable(vec!["the analysis panicked".into()]))
+            let reasons = vec!["the analysis panicked".into()];
+            Err(Unavailable { reasons, ..Unavailable::default() })
         });
         match judged {
             Ok(analysis) => {
@@ -155,11 +156,13 @@ impl Worker {
                 log::debug!("delta {} of {}: {}", work.id, work.hostname, outcome.status);
                 self.write(|store| store.finish(work.id, &outcome, clock::wall()))
             }
-            Err(Unavailable(reasons)) => {
+            Err(Unavailable { reasons, retry_after, calls, .. }) => {
+                log::debug!("delta {}: {} calls in vain", work.id, calls.len());
                 self.chain.failed(&reasons);
                 let outcome = unavailable(&reasons, latency_ms(begun));
                 let wait =
                     full_jitter(work.attempts, POSTPONE_BASE, POSTPONE_CAP, &mut self.random);
+                let wait = wait.max(retry_after.unwrap_or_default());
                 let now = clock::wall();
                 self.write(|store| store.postpone(work.id, &outcome, now, now.plus(wait)))
             }

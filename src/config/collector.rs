@@ -1,4 +1,4 @@
-//! The collector's settings, with its chain of endpoints.
+//! The collector's settings; its chain of endpoints is `endpoint`'s.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::agent::secret;
-use super::keys::{COLLECTOR_KEYS, ENDPOINT_KEYS};
+use super::endpoint::{Endpoint, endpoints};
+use super::keys::COLLECTOR_KEYS;
 use super::raw::Section;
-use super::{API_KEY, API_KEY_PREVIOUS, Probe, Problem, Secret, Trust, Url};
+use super::{API_KEY, API_KEY_PREVIOUS, Probe, Problem, Secret};
 use crate::wire::{HostKey, PAYLOAD_BYTES_DEFAULT};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,45 +53,12 @@ impl fmt::Display for Listen {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Endpoint {
-    pub(crate) kind: EndpointKind,
-    pub(crate) model: String,
-    /// The host that answers, for the database: `api.openai.com`, `builtin`.
-    pub(crate) provider: String,
-    pub(crate) max_retries: u32,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum EndpointKind {
-    /// The signature table: no key, no network.
-    Builtin,
-    Http(HttpEndpoint),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HttpEndpoint {
-    /// With its path.
-    pub(crate) url: String,
-    pub(crate) https: bool,
-    pub(crate) api_key: Option<Secret>,
-    pub(crate) trust: Trust,
-    pub(crate) timeout: Duration,
-    pub(crate) connect_timeout: Duration,
-}
-
 /// Room for the longest record, every byte of it escaped.
 const PAYLOAD_BYTES_MIN: u64 = 32 * 1024;
 const PAYLOAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const WORKERS_MAX: u64 = 64;
 const RETENTION_DAYS_MAX: u64 = 36_500;
 const CONNECTIONS_MAX: u64 = 65_536;
-const RETRIES_MAX: u64 = 10;
-const TIMEOUT_MIN: Duration = Duration::from_millis(100);
-const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
-/// The scheme of the endpoint that is the signature table alone.
-const BUILTIN: &str = "builtin:";
-const COMPLETIONS_PATH: &str = "/chat/completions";
 
 impl CollectorConfig {
     pub(crate) fn check(text: &str, probe: &Probe<'_>) -> Result<Self, Vec<Problem>> {
@@ -187,18 +155,6 @@ pub(crate) fn check_endpoints(
     if problems.is_empty() { Ok(endpoints) } else { Err(problems) }
 }
 
-/// Takes the last of the file: the endpoints, and what is wrong with it.
-fn endpoints(mut file: Section, probe: &Probe<'_>) -> (Vec<Endpoint>, Vec<Problem>) {
-    let entries = file.sections("llm_endpoints", ENDPOINT_KEYS);
-    let mut problems = file.finish();
-    let mut endpoints = Vec::new();
-    for mut entry in entries {
-        endpoints.extend(endpoint(&mut entry, probe));
-        problems.extend(entry.finish());
-    }
-    (endpoints, problems)
-}
-
 /// 0 means the default, as it did in the Go implementation.
 fn payload_bytes(file: &mut Section) -> usize {
     match file.whole("max_payload_bytes", 0..=PAYLOAD_BYTES_MAX) {
@@ -230,83 +186,6 @@ fn listen(file: &mut Section) -> Option<Listen> {
     parsed
 }
 
-fn endpoint(entry: &mut Section, probe: &Probe<'_>) -> Option<Endpoint> {
-    let url = entry.text("url");
-    if url.as_deref() == Some(BUILTIN) {
-        // The other keys may stay while an operator tries it out: they are checked all the same.
-        http_settings(entry, None, probe);
-        entry.ignore("model");
-        entry.whole("max_retries", 0..=RETRIES_MAX);
-        return Some(Endpoint {
-            kind: EndpointKind::Builtin,
-            model: "signatures".into(),
-            provider: "builtin".into(),
-            max_retries: 0,
-        });
-    }
-    let model = entry.text("model");
-    let max_retries = entry.whole("max_retries", 0..=RETRIES_MAX);
-    let url = url.and_then(|text| match Url::parse(&text) {
-        Ok(url) => Some(url),
-        Err(kind) => {
-            entry.problem("url", format!("\"{text}\" is not {kind}, nor \"{BUILTIN}\""));
-            None
-        }
-    });
-    let http = http_settings(entry, url.as_ref(), probe);
-    Some(Endpoint {
-        provider: url?.host().to_owned(),
-        kind: EndpointKind::Http(http?),
-        model: model?,
-        max_retries: max_retries as u32,
-    })
-}
-
-fn http_settings(
-    entry: &mut Section,
-    url: Option<&Url>,
-    probe: &Probe<'_>,
-) -> Option<HttpEndpoint> {
-    let timeout = entry.span("timeout", TIMEOUT_MIN..=TIMEOUT_MAX);
-    let connect_timeout = entry.span("connect_timeout", TIMEOUT_MIN..=TIMEOUT_MAX);
-    let allow_http = entry.flag("allow_http");
-    let key_name = entry.text("api_key_env");
-    let trust = match entry.path("tls_ca_file") {
-        None => Trust::HostStore,
-        Some(path) => {
-            entry.check("tls_ca_file", (probe.ca_file)(&path));
-            Trust::File(path)
-        }
-    };
-    let url = url?;
-    if url.https && trust == Trust::HostStore {
-        entry.check("tls_ca_file", (probe.host_store)());
-    }
-    if !url.https && !url.is_loopback() && !allow_http {
-        let what = "it sends kernel logs and the key unencrypted; use https, or say \
-                    \"allow_http: true\" for a network that you trust";
-        entry.problem("url", what);
-    }
-    let api_key = match key_name {
-        None => None,
-        Some(name) => match secret(&name, probe) {
-            Ok(secret) => Some(secret),
-            Err(problem) => {
-                entry.problem("api_key_env", problem.to_string());
-                return None;
-            }
-        },
-    };
-    Some(HttpEndpoint {
-        url: url.ending_in(COMPLETIONS_PATH),
-        https: url.https,
-        api_key,
-        trust,
-        timeout,
-        connect_timeout,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::with_probe;
@@ -331,7 +210,7 @@ mod tests {
         assert_eq!((config.payload_bytes, config.workers), (1024 * 1024, 8));
         assert_eq!((config.retention, config.connections), (None, 4096));
         assert_eq!(config.endpoints.len(), 1);
-        assert_eq!(config.endpoints[0].kind, EndpointKind::Builtin);
+        assert_eq!(config.endpoints[0].kind, super::super::EndpointKind::Builtin);
     }
 
     #[test]
@@ -357,46 +236,6 @@ mod tests {
         for bad in ["9311", "host:9311", ":99999", "1.2.3.4", ":"] {
             assert!(listen(bad).unwrap_err()[0].starts_with("listen_addr: "), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_chain_keeps_its_order() {
-        let text = "llm_endpoints:\n\
-                    - {url: 'https://api.openai.com/v1', model: m1, api_key_env: OPENAI_API_KEY}\n\
-                    - {url: 'http://127.0.0.1:8080/v1/', model: m2, max_retries: 2, timeout: 10m}\n\
-                    - {url: 'builtin:'}\n";
-        let endpoints = check(text, KEYS).unwrap().endpoints;
-        let providers: Vec<_> = endpoints.iter().map(|endpoint| &endpoint.provider).collect();
-        assert_eq!(providers, ["api.openai.com", "127.0.0.1", "builtin"]);
-        let EndpointKind::Http(second) = &endpoints[1].kind else { panic!("builtin") };
-        assert_eq!(second.url, "http://127.0.0.1:8080/v1/chat/completions");
-        assert_eq!(second.timeout, Duration::from_secs(600));
-        assert_eq!((&second.api_key, endpoints[1].max_retries), (&None, 2));
-    }
-
-    #[test]
-    fn problems_of_endpoints_name_their_place() {
-        let text = "llm_endpoints:\n\
-                    - {url: 'http:/api', model: m}\n\
-                    - {url: 'https://a', api_key_env: NOT_SET, modle: m}\n\
-                    - {url: 'http://10.0.0.1/v1', model: m}\n\
-                    - nonsense\n\
-                    - {url: 'builtin:', timeout: 1}\n";
-        let problems = check(text, KEYS).unwrap_err();
-        let expected = [
-            "llm_endpoints[3]: it is not a list of keys",
-            "llm_endpoints[0].url: \"http:/api\" is not an http or https URL, nor \"builtin:\"",
-            "llm_endpoints[1].model: missing; it is required",
-            "llm_endpoints[1].api_key_env: NOT_SET: not set; set it, or NOT_SET_FILE to a file \
-             that holds it",
-            "llm_endpoints[1].modle: unknown key; did you mean \"model\"?",
-            "llm_endpoints[2].url: it sends kernel logs and the key unencrypted; use https, or say \
-             \"allow_http: true\" for a network that you trust",
-            "llm_endpoints[4].timeout: \"1\" is not a duration; write one with its unit: 90s, 5m",
-        ];
-        assert_eq!(problems, expected);
-        let allowed = "llm_endpoints: [{url: 'http://10.0.0.1/v1', model: m, allow_http: true}]";
-        assert!(check(allowed, KEYS).is_ok());
     }
 
     #[test]
@@ -431,16 +270,5 @@ mod tests {
         }
         let only = |text: &str| check(&format!("{LEAST}{text}"), KEYS).unwrap().host_keys_only;
         assert_eq!((only(""), only("require_host_keys: true")), (false, true));
-    }
-
-    #[test]
-    fn no_endpoint_is_no_chain() {
-        for (text, problem) in [
-            ("db_path: /tmp/x.db", "llm_endpoints: missing; it is required"),
-            ("llm_endpoints: []", "llm_endpoints: it is empty; at least one entry is required"),
-            ("llm_endpoints: x", "llm_endpoints: it is not a list; begin each entry with \"- \""),
-        ] {
-            assert_eq!(check(text, KEYS).unwrap_err(), [problem], "{text}");
-        }
     }
 }

@@ -49,12 +49,24 @@ pub(crate) const ENDPOINT_KEYS: &[Key] = &[
     key("url", REQUIRED),
     key("model", REQUIRED),
     key("api_key_env", NONE),
+    key("api_key_header", NONE),
+    key("headers", NONE),
+    key("query", NONE),
+    key("extra_body", NONE),
+    key("max_tokens", "2048"),
+    key("context_tokens", NONE),
+    key("temperature", NONE),
+    key("price", NONE),
     key("max_retries", "0"),
     key("timeout", "2m"),
     key("connect_timeout", "5s"),
     key("tls_ca_file", NONE),
     key("allow_http", "false"),
 ];
+
+/// Of `price`.
+pub(crate) const PRICE_KEYS: &[Key] =
+    &[key("input", REQUIRED), key("cached_input", NONE), key("output", REQUIRED)];
 
 #[cfg(test)]
 mod tests {

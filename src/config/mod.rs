@@ -5,6 +5,7 @@
 
 mod agent;
 mod collector;
+mod endpoint;
 mod keys;
 mod pin;
 mod raw;
@@ -15,9 +16,8 @@ use std::fmt;
 use std::path::Path;
 
 pub(crate) use agent::{AgentConfig, not_its_key};
-pub(crate) use collector::{
-    CollectorConfig, Endpoint, EndpointKind, check_endpoints, collector_key,
-};
+pub(crate) use collector::{CollectorConfig, check_endpoints, collector_key};
+pub(crate) use endpoint::{Endpoint, EndpointKind, HttpEndpoint};
 pub(crate) use pin::Pin;
 pub(crate) use secret::Secret;
 pub(crate) use url::Url;

@@ -116,16 +116,36 @@ impl Section {
     }
 
     pub(super) fn whole(&mut self, name: &str, legal: RangeInclusive<u64>) -> u64 {
-        let Some(text) = self.scalar(name) else { return *legal.start() };
+        let least = *legal.start();
+        self.whole_if_any(name, legal).unwrap_or(least)
+    }
+
+    /// `None` where the key is absent and has no default, or is wrong.
+    pub(super) fn whole_if_any(&mut self, name: &str, legal: RangeInclusive<u64>) -> Option<u64> {
+        let text = self.scalar(name)?;
         match text.parse::<u64>() {
-            Ok(number) if legal.contains(&number) => return number,
+            Ok(number) if legal.contains(&number) => return Some(number),
             Ok(_) => {
                 let what = format!("{text} is not from {} to {}", legal.start(), legal.end());
                 self.problem(name, what);
             }
             Err(_) => self.problem(name, format!("\"{text}\" is not a whole number")),
         }
-        *legal.start()
+        None
+    }
+
+    /// `None` where the key is absent and has no default, or is wrong.
+    pub(super) fn decimal(&mut self, name: &str, legal: RangeInclusive<f64>) -> Option<f64> {
+        let text = self.scalar(name)?;
+        match text.parse::<f64>() {
+            Ok(number) if legal.contains(&number) => return Some(number),
+            Ok(_) => {
+                let what = format!("{text} is not from {} to {}", legal.start(), legal.end());
+                self.problem(name, what);
+            }
+            Err(_) => self.problem(name, format!("\"{text}\" is not a number")),
+        }
+        None
     }
 
     pub(super) fn span(&mut self, name: &str, legal: RangeInclusive<Duration>) -> Duration {
@@ -170,6 +190,54 @@ impl Section {
             }
         }
         Some(texts)
+    }
+
+    fn mapping(&mut self, name: &str) -> Option<Mapping> {
+        match self.given.remove(name)? {
+            Value::Null => None,
+            Value::Mapping(given) => Some(given),
+            _ => {
+                self.problem(name, "it is not a list of \"key: value\" lines");
+                None
+            }
+        }
+    }
+
+    /// A mapping whose keys are the file's to choose: each with the name to complain of it by,
+    /// `name.key`, the key and its value.
+    pub(super) fn pairs(&mut self, name: &str) -> Vec<(String, String, String)> {
+        let mut pairs = Vec::new();
+        for (key, value) in self.mapping(name).unwrap_or_default() {
+            let key = key_text(&key);
+            let path = format!("{name}.{}", crate::kernel::escape_controls(&key));
+            match scalar_text(value) {
+                Ok(value) => pairs.push((path, key, value.unwrap_or_default())),
+                Err(what) => self.problem(&path, what),
+            }
+        }
+        pairs
+    }
+
+    /// A mapping as JSON has it.
+    pub(super) fn object(&mut self, name: &str) -> serde_json::Map<String, serde_json::Value> {
+        let Some(given) = self.mapping(name) else { return serde_json::Map::new() };
+        match serde_json::to_value(given) {
+            Ok(serde_json::Value::Object(object)) => object,
+            _ => {
+                self.problem(name, "it holds what JSON cannot say, such as a key that is no text");
+                serde_json::Map::new()
+            }
+        }
+    }
+
+    /// A mapping that is a section of its own; its problems are `adopt`ed.
+    pub(super) fn section(&mut self, name: &str, known: &'static [Key]) -> Option<Self> {
+        let given = self.mapping(name)?;
+        Some(Self::new(self.key_path(name), known, given))
+    }
+
+    pub(super) fn adopt(&mut self, part: Self) {
+        self.problems.extend(part.finish());
     }
 
     /// A list of mappings, each a section of its own: `name[0]`, `name[1]`...

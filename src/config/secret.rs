@@ -23,6 +23,20 @@ impl Secret {
         Ok(Self(text.to_owned()))
     }
 
+    /// A header's value, which may hold spaces.
+    pub(crate) fn parse_value(text: &str) -> Result<Self, &'static str> {
+        let legal = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+        if text.trim() != text || text.is_empty() || !text.bytes().all(legal) {
+            return Err("is empty, or holds a character that an HTTP header cannot carry");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Of any text.
+    pub(crate) fn of(text: String) -> Self {
+        Self(text)
+    }
+
     /// Whether it may be guessed, by trying: fewer characters than 128 random bits take in base64.
     pub(crate) fn is_short(&self) -> bool {
         self.0.len() < CHARS_MIN
@@ -51,6 +65,10 @@ mod tests {
         assert!(!format!("{secret:?}").contains("s3cr3t"));
         for bad in ["", "\n", "two words", "tab\t", "é", "a\nb"] {
             assert!(Secret::parse(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(Secret::parse_value("two words").unwrap().expose(), "two words");
+        for bad in ["", " a", "a ", "a\nb", "a\r\nX-Y: z", "é"] {
+            assert!(Secret::parse_value(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -1,11 +1,14 @@
-//! The endpoint chain: which endpoint to ask next, and when to give up.
+//! The endpoint chain: which endpoint to ask next, when to split a question, when to give up.
 //!
 //! Owns the order of endpoints and the count of tries. Opens no sockets, reads no clocks.
-//! Driven by `collector::asker`: `next` -> ask -> `failed` -> `next` ... until an answer or
-//! `Exhausted`.
+//! Driven by `analyze::analyst`: `next` -> ask -> `failed` -> `next` ... until an answer, `Split`
+//! or `Exhausted`.
 //!
 //! ```text
-//!  Ask(0) ──failed, transient, retries left──▶ Ask(0) after a wait
+//!  Ask(0) ──a parameter is unknown, the first time──▶ Ask(0) without it
+//!    │ ───the answer is cut, the first time─────────▶ Ask(0) with twice the tokens
+//!    │ ───transient, retries left───────────────────▶ Ask(0) after a wait
+//!    │ ───too long or cut, several records──────────▶ Split(0)
 //!    │ failed otherwise
 //!    ▼
 //!  Ask(1) ... Ask(n-1) ──failed──▶ Exhausted
@@ -13,14 +16,22 @@
 
 use std::time::Duration;
 
-use super::Failure;
+use super::answer::{Failure, Kind};
+use super::request::Parameter;
 use crate::time::{Random, full_jitter};
 
 /// What to do now.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// Ask this endpoint of the list, after this wait.
-    Ask { endpoint: usize, wait: Duration },
+    Ask {
+        endpoint: usize,
+        wait: Duration,
+        /// With room for an answer of twice `max_tokens`.
+        doubled: bool,
+    },
+    /// Ask this endpoint two questions of half the records each.
+    Split { endpoint: usize },
     /// Nobody is left; why each failed is in `Chain::reasons`.
     Exhausted,
 }
@@ -29,48 +40,143 @@ pub(crate) enum Turn {
 pub(crate) struct Chain<'a> {
     /// Retries of each endpoint, in order.
     retries: &'a [u32],
+    /// Of the question.
+    records: usize,
     endpoint: usize,
-    /// Failures of the present endpoint.
-    failures: u32,
+    at_endpoint: Tries,
     reasons: Vec<(usize, String)>,
+    /// The soonest that an endpoint that was left asks to be tried again.
+    retry_after: Option<Duration>,
+    /// An endpoint was left that asks for nothing.
+    at_any_time: bool,
+    unusable: bool,
     random: Random,
+}
+
+/// What the present endpoint has been tried with.
+#[derive(Default)]
+struct Tries {
+    failures: u32,
+    wait: Duration,
+    steps_of_format: u32,
+    flipped: bool,
+    cooled: bool,
+    doubled: bool,
+    made_room: bool,
+    split: bool,
 }
 
 const RETRY_BASE: Duration = Duration::from_millis(500);
 const RETRY_CAP: Duration = Duration::from_secs(8);
+/// Who asks for more is not worth a worker that waits.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
+/// For a place beside our own calls, which is no retry.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(5);
+/// From a schema to an object to the prompt alone.
+const FORMAT_STEPS_MAX: u32 = 2;
 
 impl<'a> Chain<'a> {
-    pub(crate) fn new(retries: &'a [u32], seed: u64) -> Self {
-        let random = Random::from_seed(seed);
-        Self { retries, endpoint: 0, failures: 0, reasons: Vec::new(), random }
+    /// Begins with the endpoint `first`.
+    pub(crate) fn new(retries: &'a [u32], first: usize, records: usize, seed: u64) -> Self {
+        Self {
+            retries,
+            records,
+            endpoint: first,
+            at_endpoint: Tries::default(),
+            reasons: Vec::new(),
+            retry_after: None,
+            at_any_time: false,
+            unusable: false,
+            random: Random::from_seed(seed),
+        }
     }
 
-    pub(crate) fn next(&mut self) -> Turn {
-        if self.endpoint >= self.retries.len() {
-            return Turn::Exhausted;
+    pub(crate) fn next(&self) -> Turn {
+        let tries = &self.at_endpoint;
+        match self.endpoint {
+            endpoint if endpoint >= self.retries.len() => Turn::Exhausted,
+            endpoint if tries.split => Turn::Split { endpoint },
+            endpoint => Turn::Ask { endpoint, wait: tries.wait, doubled: tries.doubled },
         }
-        let wait = match self.failures {
-            0 => Duration::ZERO,
-            failures => full_jitter(failures, RETRY_BASE, RETRY_CAP, &mut self.random),
-        };
-        Turn::Ask { endpoint: self.endpoint, wait }
     }
 
     /// The endpoint of the last turn failed.
     pub(crate) fn failed(&mut self, failure: &Failure) {
-        self.reasons.push((self.endpoint, failure.reason().to_owned()));
-        self.failures += 1;
-        let again = matches!(failure, Failure::Transient(_))
-            && self.failures <= self.retries.get(self.endpoint).copied().unwrap_or(0);
-        if !again {
-            self.endpoint += 1;
-            self.failures = 0;
+        self.unusable |= matches!(failure.kind, Kind::Unusable | Kind::Declined | Kind::Cut);
+        let tries = &mut self.at_endpoint;
+        tries.wait = Duration::ZERO;
+        let first = |done: &mut bool| !std::mem::replace(done, true);
+        let goes_on = match failure.kind {
+            Kind::Unknown(Parameter::Format) => {
+                tries.steps_of_format += 1;
+                tries.steps_of_format <= FORMAT_STEPS_MAX
+            }
+            Kind::Unknown(Parameter::Tokens) => first(&mut tries.flipped),
+            Kind::Unknown(Parameter::Temperature) => first(&mut tries.cooled),
+            Kind::Cut if first(&mut tries.doubled) => true,
+            Kind::Cut | Kind::TooLong => {
+                tries.split = self.records > 1;
+                tries.split
+            }
+            _ => return self.failed_to_answer(failure),
+        };
+        if !goes_on {
+            self.leave(failure);
         }
+    }
+
+    fn failed_to_answer(&mut self, failure: &Failure) {
+        let most = self.retries.get(self.endpoint).copied().unwrap_or(0);
+        let wish = failure.retry_after;
+        let tries = &mut self.at_endpoint;
+        let again = match failure.kind {
+            // Another call of ours will end, which the endpoint's failure is no part of.
+            Kind::Crowded if !tries.made_room && wish.is_none_or(|wish| wish <= ROOM_WAIT_MAX) => {
+                tries.made_room = true;
+                true
+            }
+            Kind::Transient | Kind::Busy | Kind::Crowded | Kind::Unusable => {
+                tries.failures += 1;
+                tries.failures <= most && wish.is_none_or(|wish| wish <= RETRY_AFTER_MAX)
+            }
+            _ => false,
+        };
+        if !again {
+            return self.leave(failure);
+        }
+        let failures = tries.failures.max(1);
+        tries.wait = match wish {
+            Some(wish) => wish,
+            None => full_jitter(failures, RETRY_BASE, RETRY_CAP, &mut self.random),
+        };
+        self.reasons.push((self.endpoint, failure.reason.clone()));
+    }
+
+    fn leave(&mut self, failure: &Failure) {
+        self.reasons.push((self.endpoint, failure.reason.clone()));
+        match (failure.retry_after, self.retry_after) {
+            (None, _) => self.at_any_time = true,
+            (Some(wish), before) => {
+                self.retry_after = Some(before.map_or(wish, |before| before.min(wish)));
+            }
+        }
+        self.endpoint += 1;
+        self.at_endpoint = Tries::default();
     }
 
     /// Which endpoints failed so far, and why, in the order of the calls.
     pub(crate) fn reasons(&self) -> &[(usize, String)] {
         &self.reasons
+    }
+
+    /// The soonest that one of them asks to be tried again; `None` where one of them does not mind.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after.filter(|_| !self.at_any_time)
+    }
+
+    /// A model did answer, and nothing that can be used.
+    pub(crate) fn unusable(&self) -> bool {
+        self.unusable
     }
 }
 
@@ -78,52 +184,140 @@ impl<'a> Chain<'a> {
 mod tests {
     use super::*;
 
-    fn asked(retries: &[u32], failures: &[Failure]) -> Vec<usize> {
-        let mut chain = Chain::new(retries, 1);
-        let mut asked = Vec::new();
-        for failure in failures {
+    fn failure(kind: Kind) -> Failure {
+        Failure::new(kind, format!("{kind:?}"))
+    }
+
+    /// The turns of a question of `records`, in short: `0` asks the first, `0+` with room for a
+    /// longer answer, `0~` after a wait, `0/` splits, `.` gives up.
+    fn turns(retries: &[u32], records: usize, failures: &[Kind]) -> String {
+        let mut chain = Chain::new(retries, 0, records, 1);
+        let mut shown = Vec::new();
+        for kind in failures {
             match chain.next() {
-                Turn::Ask { endpoint, .. } => asked.push(endpoint),
-                Turn::Exhausted => return asked,
+                Turn::Ask { endpoint, wait, doubled } => {
+                    let doubled = if doubled { "+" } else { "" };
+                    let waits = if wait.is_zero() { "" } else { "~" };
+                    shown.push(format!("{endpoint}{doubled}{waits}"));
+                    chain.failed(&failure(*kind));
+                }
+                Turn::Split { .. } | Turn::Exhausted => break,
             }
-            chain.failed(failure);
         }
-        asked
-    }
-
-    fn transient() -> Failure {
-        Failure::Transient("busy".into())
-    }
-
-    fn refused() -> Failure {
-        Failure::Refused("no".into())
-    }
-
-    #[test]
-    fn endpoints_are_asked_in_order_and_retried_as_often_as_they_may() {
-        let all = [transient(), transient(), transient(), transient(), transient(), transient()];
-        assert_eq!(asked(&[0], &all), [0]);
-        assert_eq!(asked(&[0, 0, 0], &all), [0, 1, 2]);
-        assert_eq!(asked(&[2, 0, 1], &all), [0, 0, 0, 1, 2, 2]);
-        assert_eq!(asked(&[], &all), [0; 0]);
-    }
-
-    #[test]
-    fn a_refusal_is_not_tried_again() {
-        assert_eq!(asked(&[5, 0], &[refused(), transient(), transient()]), [0, 1]);
-        assert_eq!(asked(&[5, 0], &[transient(), refused(), transient()]), [0, 0, 1]);
-    }
-
-    #[test]
-    fn only_retries_wait() {
-        let mut chain = Chain::new(&[1, 0], 1);
-        let mut waits = Vec::new();
-        while let Turn::Ask { endpoint, wait } = chain.next() {
-            waits.push((endpoint, wait > Duration::ZERO));
-            chain.failed(&transient());
+        match chain.next() {
+            Turn::Exhausted => shown.push(".".into()),
+            Turn::Split { endpoint } => shown.push(format!("{endpoint}/")),
+            Turn::Ask { endpoint, .. } => shown.push(format!("{endpoint}?")),
         }
-        assert_eq!(waits, [(0, false), (0, true), (1, false)]);
-        let reasons: Vec<_> = chain.reasons().iter().map(|(endpoint, _)| *endpoint).collect();
-        assert_eq!(reasons, [0, 0, 1]);
+        shown.join(" ")
+    }
+
+    #[test]
+    fn what_follows_a_failure() {
+        use Kind::*;
+        const FORMAT: Kind = Unknown(Parameter::Format);
+        const TOKENS: Kind = Unknown(Parameter::Tokens);
+        const TEMPERATURE: Kind = Unknown(Parameter::Temperature);
+        for (retries, records, failures, expected) in [
+            (&[][..], 1, &[][..], "."),
+            (&[0], 1, &[Transient; 9], "0 ."),
+            (&[0, 0, 0], 1, &[Transient; 9], "0 1 2 ."),
+            (&[2, 0, 1], 1, &[Transient; 9], "0 0~ 0~ 1 2 2~ ."),
+            (&[1, 0], 1, &[Unusable; 9], "0 0~ 1 ."),
+            (&[1, 0], 1, &[Busy; 9], "0 0~ 1 ."),
+            // A refusal is not tried again.
+            (&[5, 0], 1, &[Refused, Transient], "0 1 ."),
+            (&[5, 0], 1, &[Misconfigured(401), Declined], "0 1 ."),
+            (&[5, 0], 1, &[Skipped, Skipped], "0 1 ."),
+            (&[5, 0], 1, &[Transient, Refused, Transient], "0 0~ 1 ."),
+            // Once for each parameter, twice for the format, which has two steps.
+            (&[0, 0], 1, &[FORMAT, FORMAT, FORMAT], "0 0 0 1?"),
+            (&[0, 0], 1, &[TOKENS, TEMPERATURE, FORMAT, TOKENS], "0 0 0 0 1?"),
+            (&[0, 0], 1, &[TEMPERATURE, TEMPERATURE], "0 0 1?"),
+            (&[0], 1, &[FORMAT, FORMAT, TOKENS, TEMPERATURE, Cut, Cut], "0 0 0 0 0 0+ ."),
+            // A cut answer: more room, then fewer records.
+            (&[5, 0], 1, &[Cut, Cut, Cut], "0 0+ 1 1?"),
+            (&[5, 0], 2, &[Cut, Cut], "0 0+ 0/"),
+            (&[5, 0], 2, &[TooLong], "0 0/"),
+            (&[5, 0], 1, &[TooLong, TooLong], "0 1 ."),
+            (&[0, 0], 9, &[Transient, TooLong], "0 1 1/"),
+            // For a place beside our own calls, once.
+            (&[0, 0], 1, &[Crowded, Crowded], "0 0~ 1?"),
+            (&[1, 0], 1, &[Crowded, Crowded, Crowded], "0 0~ 0~ 1?"),
+        ] {
+            assert_eq!(turns(retries, records, failures), expected, "{retries:?} {failures:?}");
+        }
+    }
+
+    #[test]
+    fn every_question_ends() {
+        use Kind::*;
+        let kinds = [
+            Transient,
+            Busy,
+            Crowded,
+            Unusable,
+            Cut,
+            TooLong,
+            Unknown(Parameter::Format),
+            Unknown(Parameter::Tokens),
+            Unknown(Parameter::Temperature),
+        ];
+        let mut random = Random::from_seed(5);
+        for seed in 0..2_000 {
+            let mut chain = Chain::new(&[2, 0, 1], 0, 1, seed);
+            let mut asked = 0;
+            while let Turn::Ask { .. } = chain.next() {
+                chain.failed(&failure(kinds[random.below(kinds.len() as u64) as usize]));
+                asked += 1;
+                assert!(asked <= 3 * 9, "seed {seed}");
+            }
+            assert_eq!(chain.next(), Turn::Exhausted);
+        }
+    }
+
+    #[test]
+    fn endpoints_are_obeyed_up_to_a_limit() {
+        let with = |wish: u64| Failure {
+            retry_after: Some(Duration::from_secs(wish)),
+            ..failure(Kind::Transient)
+        };
+        let mut chain = Chain::new(&[2, 0, 0], 0, 1, 1);
+        chain.failed(&with(120));
+        let wait = Duration::from_secs(120);
+        assert_eq!(chain.next(), Turn::Ask { endpoint: 0, wait, doubled: false });
+        chain.failed(&with(121));
+        let wait = Duration::ZERO;
+        assert_eq!(chain.next(), Turn::Ask { endpoint: 1, wait, doubled: false });
+        chain.failed(&with(90));
+        assert_eq!(chain.retry_after(), Some(Duration::from_secs(90)), "the soonest");
+        chain.failed(&failure(Kind::Transient));
+        assert_eq!((chain.next(), chain.retry_after()), (Turn::Exhausted, None), "at any time");
+    }
+
+    #[test]
+    fn only_answers_that_cannot_be_used_are_a_deltas_fault() {
+        for (kind, expected) in [
+            (Kind::Unusable, true),
+            (Kind::Declined, true),
+            (Kind::Cut, true),
+            (Kind::Transient, false),
+            (Kind::TooLong, false),
+            (Kind::Misconfigured(401), false),
+            (Kind::Skipped, false),
+        ] {
+            let mut chain = Chain::new(&[0], 0, 1, 1);
+            chain.failed(&failure(kind));
+            assert_eq!(chain.unusable(), expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn reasons_are_of_those_that_did_not_answer() {
+        let mut chain = Chain::new(&[1, 0], 0, 1, 1);
+        let kinds = [Kind::Unknown(Parameter::Format), Kind::Transient, Kind::Refused, Kind::Busy];
+        kinds.iter().for_each(|kind| chain.failed(&failure(*kind)));
+        let reasons: Vec<_> = chain.reasons().iter().map(|(place, why)| (*place, &**why)).collect();
+        assert_eq!(reasons, [(0, "Transient"), (0, "Refused"), (1, "Busy")]);
     }
 }

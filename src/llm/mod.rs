@@ -1,10 +1,18 @@
 //! Chat Completions, and the endpoint chain as a machine.
 //!
-//! Pure: builds request bodies, reads answers, decides whom to ask next. `collector::worker` makes
-//! the calls.
+//! Pure: builds request bodies, reads answers, decides whom to ask next, whom to leave alone and
+//! how many calls to make at once. `analyze` makes the calls.
 
+mod answer;
+mod breaker;
+mod call;
 mod chain;
-mod codec;
+mod limiter;
+mod request;
 
+pub(crate) use answer::{Asked, Failure, Heard, Kind, read_answer};
+pub(crate) use breaker::{Breaker, Probe};
+pub(crate) use call::{ANSWERED, Call, Price, Usage};
 pub(crate) use chain::{Chain, Turn};
-pub(crate) use codec::{Failure, Format, read_answer, request_body};
+pub(crate) use limiter::{Limiter, Place};
+pub(crate) use request::{Asking, Manner};

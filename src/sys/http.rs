@@ -9,12 +9,10 @@ use std::time::Duration;
 use ureq::unversioned::resolver::DefaultResolver;
 
 use super::verify::Refusal;
-use super::{http_tls, tls};
+use super::{clock, http_tls, tls};
 use crate::config::{Secret, Trust};
-use crate::time::format_span;
+use crate::time::{format_span, retry_after};
 
-/// A `Retry-After` of more digits is no number of seconds that we would wait.
-const RETRY_AFTER_DIGITS_MAX: usize = 6;
 /// Small, because an agent is to be small; larger bodies go through them in pieces.
 const BUFFER_BYTES: usize = 16 * 1024;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -103,11 +101,22 @@ impl Client {
         bearer: Option<&Secret>,
         body: &[u8],
     ) -> Result<Answer, NoAnswer> {
+        self.post_with(url, bearer, &[], body)
+    }
+
+    /// With further headers, whose names and values fit HTTP.
+    pub(crate) fn post_with(
+        &self,
+        url: &str,
+        bearer: Option<&Secret>,
+        headers: &[(String, Secret)],
+        body: &[u8],
+    ) -> Result<Answer, NoAnswer> {
         let asks = self.unasked_bytes_max.is_some_and(|limit| body.len() > limit);
-        let answer = self.post_once(url, bearer, body, asks)?;
+        let answer = self.post_once(url, bearer, headers, body, asks)?;
         // Something in between does not know the question.
         if answer.status == 417 && asks {
-            return self.post_once(url, bearer, body, false);
+            return self.post_once(url, bearer, headers, body, false);
         }
         Ok(answer)
     }
@@ -116,6 +125,7 @@ impl Client {
         &self,
         url: &str,
         bearer: Option<&Secret>,
+        headers: &[(String, Secret)],
         body: &[u8],
         asks: bool,
     ) -> Result<Answer, NoAnswer> {
@@ -123,15 +133,16 @@ impl Client {
         if let Some(secret) = bearer {
             request = request.header("Authorization", format!("Bearer {}", secret.expose()));
         }
+        for (name, value) in headers {
+            request = request.header(name, value.expose());
+        }
         if asks {
             request = request.header("Expect", "100-continue");
         }
         let mut response = request.send(body).map_err(|error| self.no_answer(error))?;
-        let retry_after = response.headers().get("retry-after").and_then(|value| {
-            let text = value.to_str().ok()?.trim();
-            let seconds = (text.len() <= RETRY_AFTER_DIGITS_MAX).then(|| text.parse().ok())??;
-            Some(Duration::from_secs(seconds))
-        });
+        let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok());
+        let (millis, after) = (header("retry-after-ms"), header("retry-after"));
+        let retry_after = retry_after(millis, after, clock::wall());
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(self.answer_bytes_max).read_to_vec();
         Ok(Answer { status, retry_after, body: body.map_err(|error| self.no_answer(error))? })

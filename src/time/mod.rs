@@ -1,15 +1,17 @@
-//! Wall time, durations and backoff, as values.
+//! Wall time, durations, backoff and `Retry-After`, as values.
 //!
 //! Pure: never reads a clock (`sys::clock` does, once a turn) and never sleeps.
 
 mod backoff;
 mod random;
+mod retry_after;
 #[cfg(test)]
 pub(crate) mod tests;
 mod wall;
 
 pub(crate) use backoff::full_jitter;
 pub(crate) use random::Random;
+pub(crate) use retry_after::retry_after;
 pub(crate) use wall::{Wall, format_span, parse_span};
 
 /// Time since the program started, from a clock that no one sets.

@@ -26,6 +26,12 @@ impl Wall {
         Some(Self::from_micros(timestamp.as_microsecond()))
     }
 
+    /// As HTTP's headers have it: `Tue, 03 Feb 2026 12:30:00 GMT`.
+    pub(crate) fn parse_http_date(text: &str) -> Option<Self> {
+        let time = jiff::fmt::rfc2822::parse(text.trim()).ok()?;
+        Some(Self::from_micros(time.timestamp().as_microsecond()))
+    }
+
     pub(crate) fn plus(self, span: Duration) -> Self {
         Self::from_micros(self.0.saturating_add(micros(span)))
     }

@@ -10,6 +10,7 @@
 mod agent;
 mod attack;
 mod chain;
+mod chain_rules;
 mod cli;
 mod config;
 mod conflict;

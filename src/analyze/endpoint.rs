@@ -1,0 +1,337 @@
+//! One endpoint in action: its HTTP client, and what its answers have taught about it.
+//!
+//! Shared by all workers. Waits for a place where the endpoint takes only so many calls at once,
+//! skips it while its breaker is open, and makes one `Call` of whatever was sent.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::analysis::{PROMPT_VERSION, Prompt, Verdict};
+use crate::config::{HttpEndpoint, Secret};
+use crate::kernel::Record;
+use crate::llm::{
+    ANSWERED, Asked, Asking, Breaker, Call, Failure, Heard, Kind, Limiter, Manner, Place, Price,
+    Probe, Usage, read_answer,
+};
+use crate::sys::clock;
+use crate::sys::http::{Client, ClientSettings, Deadline};
+use crate::time::format_span;
+
+/// An answer of a chat completion is a few kilobytes.
+const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
+const OUTCOME_CHARS_MAX: usize = 200;
+/// What is shorter may stand in a kernel log by chance.
+const KEY_CHARS_HIDDEN: usize = 8;
+const VALUE_CHARS_HIDDEN: usize = 16;
+
+pub(super) struct Server {
+    /// In `llm_endpoints`, from 0.
+    place: usize,
+    provider: String,
+    asking: Asking,
+    client: Client,
+    url: Secret,
+    api_key: Option<Secret>,
+    headers: Vec<(String, Secret)>,
+    hidden: Vec<Secret>,
+    timeout: Duration,
+    state: Mutex<State>,
+    /// A place is free, or the breaker has opened.
+    change: Condvar,
+}
+
+struct State {
+    manner: Manner,
+    breaker: Breaker,
+    limiter: Limiter,
+    /// The status of an error that an operator must mend, as the log said last.
+    misconfigured: Option<u16>,
+}
+
+/// What a model said, and who it says it is.
+pub(super) struct Said {
+    pub(super) verdict: Verdict,
+    pub(super) model: String,
+}
+
+/// Leave to call, given back whatever happens.
+struct Permit<'a> {
+    server: &'a Server,
+    place: Place,
+    probe: Probe,
+    settled: bool,
+}
+
+impl Server {
+    /// Fails where the certificates to trust cannot be read.
+    pub(super) fn new(
+        place: usize,
+        provider: &str,
+        model: &str,
+        http: &HttpEndpoint,
+    ) -> Result<Self, String> {
+        let client = Client::new(&ClientSettings {
+            trust: &http.trust,
+            https: http.https,
+            connect_timeout: http.connect_timeout,
+            deadline: Deadline::Call(http.timeout),
+            answer_bytes_max: ANSWER_BYTES_MAX,
+            // Not every server knows the question.
+            unasked_bytes_max: None,
+        })?;
+        Ok(Self {
+            place,
+            provider: provider.to_owned(),
+            asking: asking(model, http),
+            client,
+            url: http.url.clone(),
+            api_key: http.api_key.clone(),
+            headers: http.headers.clone(),
+            hidden: hidden(http),
+            timeout: http.timeout,
+            state: Mutex::new(State {
+                manner: Manner::new(),
+                breaker: Breaker::new(),
+                limiter: Limiter::new(),
+                misconfigured: None,
+            }),
+            change: Condvar::new(),
+        })
+    }
+
+    /// Asks once. `doubled`: with room for twice as long an answer.
+    pub(super) fn ask(
+        &self,
+        prompt: &Prompt,
+        shown: &[Record],
+        doubled: bool,
+        calls: &mut Vec<Call>,
+    ) -> Result<Said, Failure> {
+        let max_tokens = self.asking.max_tokens * if doubled { 2 } else { 1 };
+        let manner = self.state().manner;
+        let mut body = self.asking.body(prompt, manner, max_tokens);
+        if let Some(why) = self.asking.too_long(&body, max_tokens) {
+            return Err(Failure::new(Kind::TooLong, why));
+        }
+        let permit = self.admit()?;
+        // Others may have learnt something while this one waited.
+        let now_known = self.state().manner;
+        if now_known != manner {
+            body = self.asking.body(prompt, now_known, max_tokens);
+        }
+        let begun = clock::mono();
+        let heard = self.post(prompt, now_known, &body);
+        let latency_ms = clock::mono().remaining(begun).as_millis() as u64;
+        let outcome = heard.outcome.and_then(|content| {
+            Verdict::from_reply(&content, shown)
+                .map_err(|why| Failure::new(Kind::Unusable, format!("unusable answer: {why}")))
+        });
+        let outcome = permit.settle(now_known, outcome);
+        let call = Call {
+            endpoint: self.place,
+            provider: self.provider.clone(),
+            model: heard.model.unwrap_or_else(|| self.asking.model.clone()),
+            outcome: match &outcome {
+                Ok(_) => ANSWERED.to_owned(),
+                Err(failure) => failure.reason.chars().take(OUTCOME_CHARS_MAX).collect(),
+            },
+            usage: heard.usage,
+            cost_micros: heard
+                .cost_micros
+                .or_else(|| self.asking.price.map(|price| price.of(heard.usage))),
+            latency_ms,
+            prompt_version: PROMPT_VERSION,
+        };
+        log::debug!("{}: {}", self.name(), said(&call));
+        let model = call.model.clone();
+        calls.push(call);
+        outcome.map(|verdict| Said { verdict, model })
+    }
+
+    fn post(&self, prompt: &Prompt, manner: Manner, body: &[u8]) -> Heard {
+        let (url, key) = (self.url.expose(), self.api_key.as_ref());
+        let secrets: Vec<_> = self.hidden.iter().map(Secret::expose).collect();
+        match self.client.post_with(url, key, &self.headers, body) {
+            Ok(answer) => {
+                let prompt_bytes = prompt.system.len() + prompt.user.len();
+                let asked = Asked { manner, prompt_bytes, secrets: &secrets };
+                read_answer(&asked, answer.status, answer.retry_after, &answer.body)
+            }
+            Err(error) => Heard {
+                outcome: Err(Failure::new(Kind::Transient, error.0)),
+                model: None,
+                usage: Usage { estimated: true, ..Usage::default() },
+                cost_micros: None,
+            },
+        }
+    }
+
+    /// Waits for a place, as long as a call may take.
+    fn admit(&self) -> Result<Permit<'_>, Failure> {
+        let deadline = clock::mono().plus(self.timeout);
+        let mut state = self.state();
+        loop {
+            let now = clock::mono();
+            if let Some(left) = state.breaker.refuses(now) {
+                let reason = format!("left alone after failures: {}", state.breaker.reason());
+                let failure = Failure::new(Kind::Skipped, reason);
+                return Err(Failure { retry_after: Some(left), ..failure });
+            }
+            if let Some(place) = state.limiter.admit(now) {
+                let probe = state.breaker.begin();
+                return Ok(Permit { server: self, place, probe, settled: false });
+            }
+            let left = deadline.remaining(now);
+            let pause = state.limiter.pause(now);
+            if left.is_zero() || pause.is_some_and(|pause| pause > left) {
+                let waited = format_span(self.timeout);
+                let reason = format!("it takes no more calls, and none ended within {waited}");
+                let failure = Failure::new(Kind::Skipped, reason);
+                return Err(Failure { retry_after: pause, ..failure });
+            }
+            let span = pause.unwrap_or(left);
+            let waited = self.change.wait_timeout(state, span);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The log says so once, however many workers learn it.
+    fn learn(&self, state: &mut State, asked: Manner, failure: &Failure) {
+        let Kind::Unknown(parameter) = failure.kind else { return };
+        let before = state.manner;
+        state.manner.learn(asked, parameter);
+        if state.manner != before {
+            let manner = state.manner.name();
+            log::info!("{}: asked with {manner} from now on ({})", self.name(), failure.reason);
+        }
+    }
+
+    fn tell_operator(&self, state: &mut State, outcome: Result<(), &Failure>) {
+        match outcome {
+            Ok(()) => {
+                if state.misconfigured.take().is_some() {
+                    log::info!("{}: takes our questions now", self.name());
+                }
+            }
+            Err(Failure { kind: Kind::Misconfigured(status), reason, .. }) => {
+                if state.misconfigured.replace(*status) != Some(*status) {
+                    let (name, what) = (self.name(), what_to_mend(*status));
+                    log::error!("{name}: {reason}; {what}; the next endpoint is asked instead");
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn name(&self) -> String {
+        name(self.place, &self.provider)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How an endpoint is called in logs and notes.
+pub(super) fn name(place: usize, provider: &str) -> String {
+    format!("llm_endpoints[{place}] ({provider})")
+}
+
+fn what_to_mend(status: u16) -> &'static str {
+    match status {
+        402 | 429 => "the account behind its key has no credit left",
+        404 => "its url or its model is wrong",
+        _ => "its key is wrong, or may not do this",
+    }
+}
+
+fn said(call: &Call) -> String {
+    let Usage { prompt, cached, completion, estimated } = call.usage;
+    let about = if estimated { "about " } else { "" };
+    let cost = call.cost_micros.map_or(String::new(), |cost| format!(", {cost} millionths"));
+    format!(
+        "{} by {} in {} ms, {about}{prompt} tokens ({cached} cached) and {completion} for the \
+         answer{cost}, prompt {}, endpoint {}",
+        call.outcome, call.model, call.latency_ms, call.prompt_version, call.endpoint
+    )
+}
+
+fn asking(model: &str, http: &HttpEndpoint) -> Asking {
+    let price = http.price.map(|price| Price {
+        input: price.input,
+        cached_input: price.cached_input,
+        output: price.output,
+    });
+    Asking {
+        model: model.to_owned(),
+        max_tokens: http.max_tokens,
+        context_tokens: http.context_tokens,
+        temperature: http.temperature.clone(),
+        extra: http.extra_body.clone(),
+        price,
+    }
+}
+
+/// What no answer may carry into a log or the database.
+fn hidden(http: &HttpEndpoint) -> Vec<Secret> {
+    let headers = http.headers.iter().map(|(_, value)| value);
+    let values = headers.chain(&http.query);
+    let values = values.filter(|value| value.expose().len() >= VALUE_CHARS_HIDDEN);
+    let key = http.api_key.iter().filter(|key| key.expose().len() >= KEY_CHARS_HIDDEN);
+    key.chain(values).cloned().collect()
+}
+
+impl Permit<'_> {
+    /// Tells the endpoint's state how the call ended. A refusal beside other calls of ours is
+    /// `Crowded` from here on.
+    fn settle(
+        mut self,
+        asked: Manner,
+        mut outcome: Result<Verdict, Failure>,
+    ) -> Result<Verdict, Failure> {
+        let now = clock::mono();
+        let mut state = self.server.state();
+        match &mut outcome {
+            Err(failure) if failure.kind == Kind::Busy => {
+                if state.limiter.refused(self.place, failure.retry_after, now) {
+                    failure.kind = Kind::Crowded;
+                }
+            }
+            Ok(_) => state.limiter.succeeded(),
+            Err(_) => state.limiter.ended(),
+        }
+        match &outcome {
+            Err(failure) if is_ill(failure.kind) => {
+                state.breaker.failed(self.probe, &failure.reason, now);
+            }
+            _ => state.breaker.succeeded(),
+        }
+        if let Err(failure) = &outcome {
+            self.server.learn(&mut state, asked, failure);
+        }
+        self.server.tell_operator(&mut state, outcome.as_ref().map(|_| ()));
+        drop(state);
+        self.settled = true;
+        self.server.change.notify_all();
+        outcome
+    }
+}
+
+/// Whether it speaks against the endpoint: one that answers something else is there, and works.
+fn is_ill(kind: Kind) -> bool {
+    matches!(kind, Kind::Transient | Kind::Busy | Kind::Refused | Kind::Misconfigured(_))
+}
+
+impl Drop for Permit<'_> {
+    /// A panic must not take the place for ever.
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let mut state = self.server.state();
+        state.limiter.ended();
+        state.breaker.abandoned(self.probe, clock::mono());
+        drop(state);
+        self.server.change.notify_all();
+    }
+}

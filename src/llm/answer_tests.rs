@@ -1,0 +1,261 @@
+//! Answers of many servers, as they were seen or are described, and what each means.
+
+use serde_json::json;
+
+use super::*;
+
+const NONE: &[&str] = &[];
+
+fn heard(status: u16, body: &str) -> Heard {
+    heard_of(Manner::new(), status, body)
+}
+
+fn heard_of(manner: Manner, status: u16, body: &str) -> Heard {
+    let asked = Asked { manner, prompt_bytes: 400, secrets: NONE };
+    read_answer(&asked, status, None, body.as_bytes())
+}
+
+fn choice(more: &str) -> String {
+    format!(r#"{{"choices":[{{{more}}}]}}"#)
+}
+
+#[test]
+fn answers_with_status_200() {
+    let content = r#""message":{"content":"{}"}"#;
+    for (body, expected) in [
+        (choice(content), Ok("{}")),
+        (choice(&format!(r#""finish_reason":"stop",{content}"#)), Ok("{}")),
+        (choice(&format!(r#""finish_reason":null,{content}"#)), Ok("{}")),
+        (choice(&format!(r#""finish_reason":7,{content}"#)), Ok("{}")),
+        (
+            r#"{"error":null,"choices":[{"finish_reason":"stop","message":{"refusal":null,
+                "content":[{"type":"text","text":"{"},{"type":"text","text":"}"}]}}]}"#
+                .into(),
+            Ok("{}"),
+        ),
+        (choice(r#""message":{"content":["{","}"]}"#), Ok("{}")),
+        (String::new(), Err((Kind::Transient, "unusable answer: it is not JSON"))),
+        ("<html>".into(), Err((Kind::Transient, "unusable answer: it is not JSON"))),
+        ("[]".into(), Err((Kind::Transient, "unusable answer: it has no choices"))),
+        ("{}".into(), Err((Kind::Transient, "unusable answer: it has no choices"))),
+        (r#"{"choices":[]}"#.into(), Err((Kind::Transient, "unusable answer: it has no choices"))),
+        (choice(""), Err((Kind::Transient, "unusable answer: its choice has no message"))),
+        (
+            choice(r#""message":{"content":null}"#),
+            Err((Kind::Unusable, "unusable answer: its content is empty")),
+        ),
+        (
+            choice(r#""message":{"content":" "}"#),
+            Err((Kind::Unusable, "unusable answer: its content is empty")),
+        ),
+        (
+            choice(&format!(r#""finish_reason":"length",{content}"#)),
+            Err((Kind::Cut, "unusable answer: it was cut at the endpoint's token limit")),
+        ),
+        (
+            choice(r#""finish_reason":"content_filter","message":{}"#),
+            Err((Kind::Declined, "the endpoint's content filter stopped it")),
+        ),
+        (
+            choice(&format!(r#""finish_reason":"error",{content}"#)),
+            Err((Kind::Transient, "unusable answer: the endpoint says that it failed")),
+        ),
+        (choice(r#""message":{"refusal":"I cannot"}"#), Err((Kind::Declined, "the model refused"))),
+        (
+            r#"{"error":{"message":"upstream\nfailed","code":502}}"#.into(),
+            Err((Kind::Transient, "HTTP 200 with an error: upstream failed")),
+        ),
+        (r#"{"error":"x"}"#.into(), Err((Kind::Transient, "HTTP 200 with an error: x"))),
+        (
+            r#"{"error":{"message":"no credit","code":402}}"#.into(),
+            Err((Kind::Misconfigured(402), "HTTP 200 with an error: no credit")),
+        ),
+        (
+            r#"{"error":{"message":"slow down","code":"429"}}"#.into(),
+            Err((Kind::Busy, "HTTP 200 with an error: slow down")),
+        ),
+        (
+            choice(r#""error":{"message":"gone","code":502},"message":{"content":""}"#),
+            Err((Kind::Transient, "HTTP 200 with an error: gone")),
+        ),
+    ] {
+        let outcome = heard(200, &body).outcome;
+        let outcome = outcome.as_ref().map(String::as_str).map_err(|f| (f.kind, f.reason.as_str()));
+        assert_eq!(outcome, expected, "{body}");
+    }
+}
+
+#[test]
+fn errors_are_sorted_by_what_to_do_next() {
+    let transient =
+        [408, 409, 425, 500, 502, 503, 504, 529].map(|status| (status, Kind::Transient));
+    let refused = [301, 302, 400, 405, 418, 422].map(|status| (status, Kind::Refused));
+    let wrong = [401, 402, 403, 404].map(|status| (status, Kind::Misconfigured(status)));
+    let more = [(429, Kind::Busy), (413, Kind::TooLong)];
+    for (status, kind) in transient.into_iter().chain(refused).chain(wrong).chain(more) {
+        let failure = heard(status, "plain text").outcome.unwrap_err();
+        assert_eq!(failure, Failure::new(kind, format!("HTTP {status}: plain text")));
+    }
+}
+
+/// As servers word it; OpenAI, llama.cpp, vLLM, LiteLLM, Ollama, Anthropic.
+#[test]
+fn what_a_400_is_about() {
+    use Kind::{Busy, Misconfigured, Refused, TooLong, Transient};
+    let format = Kind::Unknown(Parameter::Format);
+    let tokens = Kind::Unknown(Parameter::Tokens);
+    let temperature = Kind::Unknown(Parameter::Temperature);
+    for (status, message, kind) in [
+        (400, "response_format is not supported", format),
+        (400, "response_format type must be one of \"text\" or \"json_object\"", format),
+        (400, "Automatic parser generation failed: JSON schema conversion failed", format),
+        (422, "grammar is not supported by this backend", format),
+        (500, "response_format is not supported", Transient),
+        (
+            400,
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use \
+             'max_completion_tokens' instead.",
+            tokens,
+        ),
+        (400, "max_tokens is too large: 100000. This model supports at most 16384", Refused),
+        (
+            400,
+            "Unsupported value: 'temperature' does not support 0.2 with this model.",
+            temperature,
+        ),
+        (400, "This model's maximum context length is 4097 tokens, however", TooLong),
+        (
+            400,
+            "'max_tokens' is too large: 5000. This model's maximum context length is 4096 tokens \
+             and your request has 500 input tokens",
+            TooLong,
+        ),
+        (
+            400,
+            "request (109117 tokens) exceeds the available context size (32768 tokens), try \
+             increasing it",
+            TooLong,
+        ),
+        (500, "litellm.ContextWindowExceededError: litellm.BadRequestError", TooLong),
+        (413, "prompt is too long", TooLong),
+        (429, "You exceeded your current quota: insufficient_quota", Misconfigured(429)),
+        (400, "Incorrect API key provided", Misconfigured(400)),
+        (503, "Loading model", Transient),
+        (503, "no slot available", Busy),
+        (503, "Server overloaded, please retry", Busy),
+    ] {
+        let body = json!({"error": {"message": message}}).to_string();
+        assert_eq!(heard(status, &body).outcome.unwrap_err().kind, kind, "{status}: {message}");
+        assert_eq!(heard(status, message).outcome.unwrap_err().kind, kind, "{status}: {message}");
+    }
+    // What is for programs counts too.
+    for (error, kind) in [
+        (json!({"message": "x", "code": "context_length_exceeded"}), TooLong),
+        (json!({"message": "x", "type": "exceed_context_size_error"}), TooLong),
+        (json!({"message": "not supported", "param": "max_tokens"}), tokens),
+        (json!({"message": "x", "type": "insufficient_quota"}), Misconfigured(400)),
+    ] {
+        let body = json!({"error": error}).to_string();
+        assert_eq!(heard(400, &body).outcome.unwrap_err().kind, kind, "{error}");
+    }
+}
+
+#[test]
+fn what_was_not_sent_cannot_be_what_is_refused() {
+    let plain = Manner { format: Format::Prompt, completion_tokens: true, temperature: false };
+    for (message, kind) in [
+        ("response_format is unknown", Kind::Refused),
+        ("temperature is unknown", Kind::Refused),
+        ("max_tokens is unknown", Kind::Refused),
+        ("max_completion_tokens is unknown", Kind::Unknown(Parameter::Tokens)),
+    ] {
+        let failure = heard_of(plain, 400, message).outcome.unwrap_err();
+        assert_eq!(failure.kind, kind, "{message}");
+    }
+}
+
+#[test]
+fn tokens_are_counted_or_guessed() {
+    let body =
+        |more: &str| format!(r#"{{{more}"choices":[{{"message":{{"content":"12345678"}}}}]}}"#);
+    let guess = Usage { prompt: 100, cached: 0, completion: 2, estimated: true };
+    for (usage, expected) in [
+        ("", guess),
+        (r#""usage":null,"#, guess),
+        (r#""usage":{"prompt_tokens":0},"#, guess),
+        (r#""usage":{"prompt_tokens":"9"},"#, guess),
+        (
+            r#""usage":{"prompt_tokens":90,"completion_tokens":7,
+                "prompt_tokens_details":{"cached_tokens":64}},"#,
+            Usage { prompt: 90, cached: 64, completion: 7, estimated: false },
+        ),
+        (
+            r#""usage":{"prompt_tokens":90,"prompt_tokens_details":null},"#,
+            Usage { prompt: 90, cached: 0, completion: 0, estimated: false },
+        ),
+    ] {
+        let heard = heard(200, &body(usage));
+        assert_eq!((heard.usage, heard.cost_micros), (expected, None), "{usage}");
+    }
+    let none = Usage { estimated: true, ..Usage::default() };
+    assert_eq!(heard(500, "x").usage, none, "a refusal reads no tokens");
+    let heard = heard(200, &body(r#""model":"m-1","usage":{"cost":0.0123456},"#));
+    assert_eq!((heard.cost_micros, heard.model.as_deref()), (Some(12_346), Some("m-1")));
+}
+
+/// Ollama drops the beginning of what does not fit, and answers.
+#[test]
+fn a_prompt_that_was_cut_in_silence_is_too_long() {
+    let check = |prompt_bytes: usize, tokens: u64, cached: u64, cut: bool| {
+        let body = json!({
+            "choices": [{"message": {"content": "{}"}}],
+            "usage": {"prompt_tokens": tokens, "prompt_tokens_details": {"cached_tokens": cached}},
+        });
+        let asked = Asked { manner: Manner::new(), prompt_bytes, secrets: NONE };
+        let outcome = read_answer(&asked, 200, None, body.to_string().as_bytes()).outcome;
+        let found = outcome.is_err_and(|failure| failure.kind == Kind::TooLong);
+        assert_eq!(found, cut, "{prompt_bytes} bytes, {tokens} tokens, {cached} cached");
+    };
+    check(40_000, 4_096, 0, true);
+    check(40_000, 4_999, 0, true);
+    check(40_000, 5_000, 0, false);
+    check(40_000, 15_000, 0, false);
+    check(40_000, 1_000, 9_000, false);
+    check(8_000, 100, 0, false);
+}
+
+#[test]
+fn a_servers_words_cannot_fill_or_forge_the_log() {
+    let body = format!(r#"{{"error":{{"message":"\u001b[31m{}"}}}}"#, "x".repeat(5000));
+    let failure = heard(404, &body).outcome.unwrap_err();
+    assert!(failure.reason.len() < 250, "{}", failure.reason);
+    assert!(failure.reason.starts_with(r"HTTP 404: \x1b[31mxxx"), "{}", failure.reason);
+}
+
+#[test]
+fn a_server_that_repeats_a_secret_is_not_repeated() {
+    let secrets = ["sk-canary", "plain", ""];
+    let asked = Asked { manner: Manner::new(), prompt_bytes: 4, secrets: &secrets };
+    // Cut in the middle of the secret, were it hidden after that.
+    let long = format!("{}sk-canary", "x".repeat(REASON_CHARS_MAX - 4));
+    for (status, body) in [
+        (401, json!({"error": {"message": "wrong key sk-canary, plain"}}).to_string()),
+        (401, json!({"error": long}).to_string()),
+        (500, "sk-canary".to_owned()),
+        (200, json!({"error": "sk-\u{63}anary"}).to_string()),
+        (200, choice(r#""message":{"content":"{\"summary\":\"sk-canary\"}"}"#)),
+        (200, r#"{"model":"sk-canary","choices":[{"message":{"content":"x"}}]}"#.to_owned()),
+    ] {
+        let heard = read_answer(&asked, status, None, body.as_bytes());
+        let shown = format!("{heard:?}");
+        assert!(!shown.contains("sk-c") && !shown.contains("plain"), "{shown}");
+    }
+}
+
+#[test]
+fn the_header_is_kept_with_the_failure() {
+    let asked = Asked { manner: Manner::new(), prompt_bytes: 4, secrets: NONE };
+    let wish = Some(Duration::from_secs(7));
+    let failure = read_answer(&asked, 503, wish, b"").outcome.unwrap_err();
+    assert_eq!((failure.reason.as_str(), failure.retry_after), ("HTTP 503", wish));
+}

@@ -1,0 +1,286 @@
+//! What the chain learns of its endpoints: parameters that they know, how much they take, how many
+//! questions at once, and when to leave them alone.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::support::Collector;
+use super::support::client::post;
+use super::support::scripted::{Act, Scripted, completion};
+
+const OK: &str = r#"{"status":"ok","issues":[]}"#;
+
+fn chain(more: &str, endpoints: &[String]) -> String {
+    format!("{more}llm_endpoints:\n{}", endpoints.concat())
+}
+
+/// One delta of a host, with records of these texts.
+fn post_records(collector: &Collector, host: &str, from: u64, texts: &[&str]) {
+    let lines = texts.iter().zip(from..).map(|(text, seq)| format!("3,{seq},1,-;{text}"));
+    let body = json!({
+        "hostname": host, "boot_id": "422187ae-7ed4-4935-b73e-ea4262667985", "first_seq": from,
+        "next_seq": from + texts.len() as u64, "lines": lines.collect::<Vec<_>>(),
+    });
+    let answer = post(collector.port, &body.to_string());
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+fn refused(message: &str) -> Act {
+    Act::Answer(400, json!({"error": {"message": message}}).to_string())
+}
+
+fn asked(body: &str) -> Value {
+    serde_json::from_str(body).unwrap()
+}
+
+/// The texts of the records that a request shows.
+fn shown(body: &str) -> Vec<String> {
+    let user = asked(asked(body)["messages"][1]["content"].as_str().unwrap());
+    let records = user["records"].as_array().unwrap().iter();
+    records.map(|record| record["text"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_an_endpoint_does_not_know_is_not_asked_for_again() {
+    let endpoint = Scripted::start(|_, seen| {
+        let asked = asked(&seen.body);
+        let format = &asked["response_format"]["type"];
+        if format == "json_schema" {
+            refused("response_format: json_schema is unknown")
+        } else if format == "json_object" {
+            refused("response_format is not supported")
+        } else if asked.get("max_tokens").is_some() {
+            refused("'max_tokens' is not supported. Use 'max_completion_tokens' instead.")
+        } else if asked.get("temperature").is_some() {
+            refused("'temperature' does not support 0.5 with this model")
+        } else {
+            Act::Answer(200, completion(OK))
+        }
+    });
+    let collector = Collector::with(&chain("", &[endpoint.endpoint(", temperature: 0.5")]));
+    for seq in 0..3 {
+        post_records(&collector, "web-1", seq, &["one"]);
+        collector.wait_analysed();
+    }
+    assert_eq!(endpoint.count(), 5 + 2);
+    assert_eq!(asked(&endpoint.seen()[6].body)["max_completion_tokens"], 2_048);
+    assert_eq!(collector.rows("SELECT DISTINCT status || quote(note) FROM results"), ["okNULL"]);
+    assert_eq!(collector.process.log().matches("from now on").count(), 4);
+}
+
+#[test]
+fn a_server_that_refuses_everything_ends_the_question() {
+    let stubborn = Scripted::start(|_, _| {
+        refused("max_tokens, max_completion_tokens, temperature, response_format: not supported")
+    });
+    let collector = Collector::with(&chain(
+        "",
+        &[stubborn.endpoint(", temperature: 0"), "  - {url: \"builtin:\"}\n".into()],
+    ));
+    post_records(&collector, "web-1", 0, &["one"]);
+    collector.wait_analysed();
+    assert_eq!(stubborn.count(), 5, "two steps of the format, one flip, one drop, and no more");
+}
+
+#[test]
+fn a_question_that_is_too_long_is_split_and_its_verdicts_merged() {
+    const LIMIT: usize = 2;
+    let endpoint = Scripted::start(|_, seen| {
+        let shown = shown(&seen.body);
+        if shown.len() > LIMIT {
+            return refused("request (9 tokens) exceeds the available context size (8 tokens)");
+        }
+        let issue = |text: &String| json!({"severity": "warning", "category": "memory", "summary": text, "evidence": text});
+        let bad = shown.iter().filter(|text| text.starts_with("EDAC")).map(issue);
+        let issues = bad.collect::<Vec<_>>();
+        let status = if issues.is_empty() { "ok" } else { "warning" };
+        Act::Answer(200, completion(&json!({"status": status, "issues": issues}).to_string()))
+    });
+    let collector = Collector::with(&chain("", &[endpoint.endpoint("")]));
+    let texts = ["EDAC first record", "two", "three", "four", "five", "six", "EDAC last record"];
+    post_records(&collector, "web-1", 10, &texts);
+    collector.wait_analysed();
+    assert_eq!(collector.one("SELECT status FROM results"), "warning");
+    let found = collector.rows("SELECT summary FROM findings ORDER BY summary");
+    assert_eq!(found, ["EDAC first record", "EDAC last record"]);
+    let answered = endpoint.seen().into_iter().map(|seen| shown(&seen.body));
+    let answered: Vec<_> = answered.filter(|shown| shown.len() <= LIMIT).flatten().collect();
+    assert_eq!(answered, texts, "each record is judged once, in order");
+}
+
+#[test]
+fn a_question_larger_than_context_tokens_is_never_sent_whole() {
+    let endpoint = Scripted::start(|_, _| Act::Answer(200, completion(OK)));
+    let more = ", context_tokens: 4096, max_tokens: 512";
+    let collector = Collector::with(&chain("", &[endpoint.endpoint(more)]));
+    let long = "x".repeat(900);
+    post_records(&collector, "web-1", 0, &[long.as_str(); 20]);
+    collector.wait_analysed();
+    let seen = endpoint.seen();
+    assert!(seen.len() > 1, "{}", seen.len());
+    assert!(seen.iter().all(|seen| seen.body.len() / 4 + 512 <= 4096));
+    assert_eq!(seen.iter().map(|seen| shown(&seen.body).len()).sum::<usize>(), 20);
+}
+
+#[test]
+fn a_record_too_long_for_one_endpoint_goes_to_the_next_and_takes_the_rest_along() {
+    let small = Scripted::start(|_, _| refused("context_length_exceeded"));
+    let large = Scripted::start(|_, _| Act::Answer(200, completion(OK)));
+    let collector = Collector::with(&chain("", &[small.endpoint(""), large.endpoint("")]));
+    post_records(&collector, "web-1", 0, &["a"; 8]);
+    collector.wait_analysed();
+    assert_eq!(collector.one("SELECT status FROM results"), "ok");
+    assert_eq!(small.count(), 4, "8, 4, 2 and 1 records");
+    assert_eq!(large.count(), 4, "1, 1, 2 and 4 records");
+}
+
+#[test]
+fn a_cut_answer_is_asked_for_with_more_room() {
+    let cut = |limit: u64| {
+        Scripted::start(move |_, seen| {
+            let complete = completion(OK);
+            let room = asked(&seen.body)["max_tokens"].as_u64().unwrap();
+            let enough = room > limit || shown(&seen.body).len() == 1;
+            let cut = complete.replace("\"stop\"", "\"length\"");
+            Act::Answer(200, if enough { complete } else { cut })
+        })
+    };
+    // With twice the tokens; in halves; neither.
+    for (limit, calls) in [(300, 2), (9_999, 4)] {
+        let endpoint = cut(limit);
+        let collector = Collector::with(&chain("", &[endpoint.endpoint(", max_tokens: 256")]));
+        post_records(&collector, "web-1", 0, &["a", "b"]);
+        collector.wait_analysed();
+        assert_eq!(collector.one("SELECT status FROM results"), "ok");
+        assert_eq!(endpoint.count(), calls, "{limit}");
+    }
+    let never =
+        Scripted::start(|_, _| Act::Answer(200, completion(OK).replace("\"stop\"", "\"length\"")));
+    let last = Scripted::start(|_, _| Act::Answer(200, completion(OK)));
+    let collector = Collector::with(&chain("", &[never.endpoint(""), last.endpoint("")]));
+    post_records(&collector, "web-1", 0, &["a"]);
+    collector.wait_analysed();
+    assert_eq!((never.count(), last.count()), (2, 1));
+}
+
+#[test]
+fn a_dead_first_endpoint_does_not_cost_a_time_out_for_every_delta() {
+    let silent = Scripted::start(|_, _| Act::Hang);
+    let second = Scripted::start(|_, _| Act::Answer(200, completion(OK)));
+    let endpoints = [silent.endpoint(", timeout: 200ms"), second.endpoint("")];
+    let collector = Collector::with(&chain("analysis_workers: 1\n", &endpoints));
+    for seq in 0..20 {
+        post_records(&collector, "web-1", seq, &["one"]);
+    }
+    collector.wait_analysed();
+    assert_eq!((silent.count(), second.count()), (5, 20));
+    let note = collector.one("SELECT note FROM results ORDER BY id DESC LIMIT 1");
+    assert!(note.contains("left alone after failures: no answer within 200ms"), "{note}");
+    let log = collector.process.log();
+    assert_eq!(log.matches("analysis by").count(), 1, "said once a change: {log}");
+}
+
+#[test]
+fn an_endpoint_that_serves_a_few_at_once_is_not_asked_for_more() {
+    const AT_ONCE: usize = 4;
+    const DELTAS: usize = 100;
+    let served = AtomicUsize::new(0);
+    let endpoint = Scripted::start(move |_, _| {
+        let act = if served.fetch_add(1, Ordering::SeqCst) < AT_ONCE {
+            std::thread::sleep(Duration::from_millis(20));
+            Act::Answer(200, completion(OK))
+        } else {
+            Act::Answer(429, r#"{"error":{"message":"slow down"}}"#.into())
+        };
+        served.fetch_sub(1, Ordering::SeqCst);
+        act
+    });
+    let collector = Collector::with(&chain("analysis_workers: 16\n", &[endpoint.endpoint("")]));
+    for host in 0..DELTAS {
+        post_records(&collector, &format!("web-{host}"), 0, &["one"]);
+    }
+    collector.wait_analysed();
+    assert_eq!(collector.rows("SELECT DISTINCT status FROM results"), ["ok"]);
+    let calls = endpoint.count();
+    assert!(calls * 10 < DELTAS * 13, "{calls} calls for {DELTAS} deltas");
+}
+
+#[test]
+fn what_an_operator_must_mend_is_said_once_and_not_tried_again() {
+    for (status, error, says) in [
+        (401, json!({"message": "no such key"}), "its key is wrong, or may not do this"),
+        (429, json!({"code": "insufficient_quota"}), "has no credit left"),
+        (404, json!({"message": "no such model"}), "its url or its model is wrong"),
+    ] {
+        let body = json!({"error": error}).to_string();
+        let wrong = Scripted::start(move |_, _| Act::Answer(status, body.clone()));
+        let second = Scripted::start(|_, _| Act::Answer(200, completion(OK)));
+        let endpoints = [wrong.endpoint(", max_retries: 5"), second.endpoint("")];
+        let collector = Collector::with(&chain("analysis_workers: 1\n", &endpoints));
+        for seq in 0..3 {
+            post_records(&collector, "web-1", seq, &["one"]);
+            collector.wait_analysed();
+        }
+        assert_eq!(wrong.count(), 3, "{status}");
+        let log = collector.process.log();
+        assert_eq!(log.matches(says).count(), 1, "{log}");
+        assert!(log.contains("llm_endpoints[0] (127.0.0.1): HTTP "), "{log}");
+    }
+}
+
+#[test]
+fn retry_after_is_obeyed() {
+    let endpoint = Scripted::start(|number, _| match number {
+        0 => Act::AnswerWith(503, "Retry-After: 1\r\n", String::new()),
+        1 => Act::AnswerWith(503, "Retry-After: 9\r\nretry-after-ms: 300\r\n", String::new()),
+        // Longer than a worker waits.
+        2 => Act::AnswerWith(503, "Retry-After: 121\r\n", String::new()),
+        _ => Act::Answer(200, completion(OK)),
+    });
+    let last = Scripted::start(|_, _| Act::Answer(200, completion(OK)));
+    let endpoints = [endpoint.endpoint(", max_retries: 9"), last.endpoint("")];
+    let collector = Collector::with(&chain("", &endpoints));
+    let begun = std::time::Instant::now();
+    post_records(&collector, "web-1", 0, &["one"]);
+    collector.wait_analysed();
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(1_300), "{took:?}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert_eq!((endpoint.count(), last.count()), (3, 1));
+}
+
+#[test]
+fn azure_gets_its_header_and_query_and_no_secret_comes_back() {
+    const CANARY: &str = "az-canary-0123456789";
+    let endpoint = Scripted::start(|number, _| match number {
+        0 => Act::Answer(401, json!({"error": {"message": format!("no {CANARY}")}}).to_string()),
+        1 => Act::Answer(500, CANARY.into()),
+        _ => {
+            let issue = json!({"severity": "warning", "category": "memory", "summary": CANARY,
+                               "evidence": CANARY});
+            let content = json!({"status": "warning", "issues": [issue]}).to_string();
+            Act::Answer(200, completion(&content).replace("scripted-1", CANARY))
+        }
+    });
+    let more = ", api_key_env: AZURE, api_key_header: api-key, headers: {X-Title: two words}, \
+                query: {api-version: 2024-10-21}, extra_body: {top_p: 0.5}";
+    let key = [("AZURE", CANARY), ("TASSEOGRAPH_LOG", "debug")];
+    let collector = Collector::with_environment(&chain("", &[endpoint.endpoint(more)]), &key);
+    post_records(&collector, "web-1", 0, &["one"]);
+    collector.wait_analysed();
+    let seen = &endpoint.seen()[0];
+    let head = seen.head.to_lowercase();
+    assert!(head.starts_with("post /v1/chat/completions?api-version=2024-10-21 http/1.1\r\n"));
+    assert!(head.contains(&format!("\r\napi-key: {CANARY}\r\n")), "{head}");
+    assert!(head.contains("\r\nx-title: two words\r\n") && !head.contains("authorization"));
+    assert_eq!(asked(&seen.body)["top_p"], 0.5);
+    assert_eq!(collector.one("SELECT status FROM results"), "warning");
+    let log = collector.process.log();
+    assert!(log.contains("[secret]") && !log.contains("canary"), "{log}");
+    for file in ["t.db", "t.db-wal"] {
+        let bytes = std::fs::read(collector.folder.path(file)).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&bytes).contains("canary"), "{file}");
+    }
+}
