@@ -244,3 +244,40 @@ impl Analysis {
         self.model.clone_from(&endpoint.model);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Seq;
+
+    /// Whatever is split, a gap is shown in its place, once.
+    #[test]
+    fn halves_of_a_question_keep_the_gaps_in_their_places() {
+        let seqs = [2, 3, 6, 7, 9];
+        let line = |seq: &u64| Record::parse(&format!("3,{seq},1,-;r{seq}")).unwrap();
+        let records: Vec<_> = seqs.iter().map(line).collect();
+        let range = |from, to| SeqRange::new(Seq(from), Seq(to));
+        let missing = [range(0, 2), range(4, 6), range(8, 9), range(10, 13)];
+        let matter = Matter::new(&records, &missing);
+        let shown = |range: Range<usize>| {
+            let questions = matter.questions(range.clone());
+            assert_eq!(
+                questions.iter().map(|(shown, _)| shown.clone()).collect::<Vec<_>>(),
+                [range]
+            );
+            let user: serde_json::Value = serde_json::from_str(&questions[0].1.user).unwrap();
+            let element = |element: &serde_json::Value| match element.get("lost") {
+                Some(lost) => format!("-{lost}"),
+                None => element["text"].as_str().unwrap().to_owned(),
+            };
+            let elements = user["records"].as_array().unwrap().iter().map(element);
+            elements.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(shown(0..5), "-2 r2 r3 -2 r6 r7 -1 r9 -3");
+        assert_eq!(shown(0..2), "-2 r2 r3");
+        assert_eq!(shown(2..5), "-2 r6 r7 -1 r9 -3");
+        assert_eq!(shown(3..4), "r7");
+        assert_eq!(shown(4..5), "-1 r9 -3");
+        assert!(Matter::new(&[], &missing).questions(0..0).is_empty());
+    }
+}

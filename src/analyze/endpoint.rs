@@ -46,6 +46,8 @@ struct State {
     limiter: Limiter,
     /// The status of an error that an operator must mend, as the log said last.
     misconfigured: Option<u16>,
+    /// The log has said that questions are split.
+    splits: bool,
 }
 
 /// What a model said, and who it says it is.
@@ -94,6 +96,7 @@ impl Server {
                 breaker: Breaker::new(),
                 limiter: Limiter::new(),
                 misconfigured: None,
+                splits: false,
             }),
             change: Condvar::new(),
         })
@@ -217,6 +220,12 @@ impl Server {
                 if state.misconfigured.replace(*status) != Some(*status) {
                     let (name, what) = (self.name(), what_to_mend(*status));
                     log::error!("{name}: {reason}; {what}; the next endpoint is asked instead");
+                }
+            }
+            Err(Failure { kind: Kind::TooLong, reason, .. }) => {
+                if !std::mem::replace(&mut state.splits, true) {
+                    let what = "such questions are split; its context_tokens would spare the call";
+                    log::info!("{}: {reason}; {what}", self.name());
                 }
             }
             Err(_) => {}

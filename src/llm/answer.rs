@@ -286,9 +286,8 @@ fn cut_prompt(asked: &Asked<'_>, usage: Option<Usage>) -> Option<String> {
     let expected = estimated_tokens(asked.prompt_bytes);
     // Some count cached tokens apart.
     let read = usage.map(|usage| usage.prompt.saturating_add(usage.cached))?;
-    (expected > CUT_TOKENS_MIN && read < expected / 2).then(|| {
-        format!("the endpoint read {read} of about {expected} tokens; set its context_tokens")
-    })
+    (expected > CUT_TOKENS_MIN && read < expected / 2)
+        .then(|| format!("the endpoint read {read} of about {expected} tokens"))
 }
 
 /// The server's own words.

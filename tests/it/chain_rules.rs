@@ -108,6 +108,7 @@ fn a_question_that_is_too_long_is_split_and_its_verdicts_merged() {
     let answered = endpoint.seen().into_iter().map(|seen| shown(&seen.body));
     let answered: Vec<_> = answered.filter(|shown| shown.len() <= LIMIT).flatten().collect();
     assert_eq!(answered, texts, "each record is judged once, in order");
+    assert_eq!(collector.process.log().matches("such questions are split").count(), 1);
 }
 
 #[test]
