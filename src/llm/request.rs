@@ -228,6 +228,9 @@ mod tests {
             manner.learn(asked, Parameter::Tokens);
         }
         assert_eq!((manner.format, manner.completion_tokens), (Format::Object, true));
+        manner.learn(manner, Parameter::Format);
+        manner.learn(asked, Parameter::Format);
+        assert_eq!(manner.format, Format::Prompt, "a late answer takes nothing back");
     }
 
     #[test]
