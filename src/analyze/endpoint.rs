@@ -31,7 +31,8 @@ pub(super) struct Server {
     asking: Asking,
     client: Client,
     url: Secret,
-    api_key: Option<Secret>,
+    /// The key as `Authorization: Bearer`; where it has a header of its own it is in `headers`.
+    bearer: Option<Secret>,
     headers: Vec<(String, Secret)>,
     hidden: Vec<Secret>,
     timeout: Duration,
@@ -81,14 +82,18 @@ impl Server {
             // Not every server knows the question.
             unasked_bytes_max: None,
         })?;
+        let (mut headers, mut bearer) = (http.headers.clone(), http.api_key.clone());
+        if let Some(name) = &http.api_key_header {
+            headers.extend(bearer.take().map(|key| (name.clone(), key)));
+        }
         Ok(Self {
             place,
             provider: provider.to_owned(),
             asking: asking(model, http),
             client,
             url: http.url.clone(),
-            api_key: http.api_key.clone(),
-            headers: http.headers.clone(),
+            bearer,
+            headers,
             hidden: hidden(http),
             timeout: http.timeout,
             state: Mutex::new(State {
@@ -152,7 +157,7 @@ impl Server {
     }
 
     fn post(&self, prompt: &Prompt, manner: Manner, body: &[u8]) -> Heard {
-        let (url, key) = (self.url.expose(), self.api_key.as_ref());
+        let (url, key) = (self.url.expose(), self.bearer.as_ref());
         let secrets: Vec<_> = self.hidden.iter().map(Secret::expose).collect();
         match self.client.post_with(url, key, &self.headers, body) {
             Ok(answer) => {

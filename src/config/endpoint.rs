@@ -31,9 +31,10 @@ pub(crate) struct HttpEndpoint {
     /// With its path and its query.
     pub(crate) url: Secret,
     pub(crate) https: bool,
-    /// Sent as `Authorization: Bearer`.
     pub(crate) api_key: Option<Secret>,
-    /// Sent besides, the key among them where it has a header of its own.
+    /// The header that carries the key by itself; `None`: `Authorization: Bearer`.
+    pub(crate) api_key_header: Option<String>,
+    /// Sent besides.
     pub(crate) headers: Vec<(String, Secret)>,
     /// Values of `query` as they were written, which an answer may repeat.
     pub(crate) query: Vec<Secret>,
@@ -148,7 +149,7 @@ fn http_settings(
     let allow_http = entry.flag("allow_http");
     let key_name = entry.text("api_key_env");
     let key_header = key_header(entry, key_name.is_some());
-    let mut headers = headers(entry, key_header.as_deref());
+    let headers = headers(entry, key_header.as_deref());
     let pairs = entry.pairs("query");
     let extra_body = extra_body(entry);
     let (max_tokens, context_tokens) = tokens(entry);
@@ -170,17 +171,15 @@ fn http_settings(
                     \"allow_http: true\" for a network that you trust";
         entry.problem("url", what);
     }
-    let mut api_key = key_name.map(|name| secret(&name, probe)).transpose();
+    let api_key = key_name.map(|name| secret(&name, probe)).transpose();
     if let Err(problem) = &api_key {
         entry.problem("api_key_env", problem.to_string());
-    }
-    if let (Ok(key), Some(name)) = (&mut api_key, key_header) {
-        headers.extend(key.take().map(|key| (name, key)));
     }
     Some(HttpEndpoint {
         url: Secret::of(url.ending_in(COMPLETIONS_PATH) + &query(&pairs)),
         https: url.https,
         api_key: api_key.ok()?,
+        api_key_header: key_header,
         headers,
         query: pairs.into_iter().map(|(_, _, value)| Secret::of(value)).collect(),
         extra_body,
@@ -325,9 +324,10 @@ mod tests {
         );
         let all = all.unwrap();
         let url = "https://a/v1/chat/completions?api-version=2024-10-21&k=a%20b%26c";
-        assert_eq!((all.url.expose(), &all.api_key), (url, &None));
+        assert_eq!((all.url.expose(), all.api_key.as_ref().unwrap().expose()), (url, "az-1"));
+        assert_eq!(all.api_key_header.as_deref(), Some("api-key"));
         let headers: Vec<_> = all.headers.iter().map(|(k, v)| (&**k, v.expose())).collect();
-        assert_eq!(headers, [("X-Title", "my hosts"), ("api-key", "az-1")]);
+        assert_eq!(headers, [("X-Title", "my hosts")]);
         assert_eq!((all.max_tokens, all.context_tokens), (512, Some(8_192)));
         assert_eq!(all.temperature, Number::from_f64(0.2));
         assert_eq!(all.extra_body["provider"]["order"][1], "b");
