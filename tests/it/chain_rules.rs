@@ -92,7 +92,12 @@ fn a_question_that_is_too_long_is_split_and_its_verdicts_merged() {
         if shown.len() > LIMIT {
             return refused("request (9 tokens) exceeds the available context size (8 tokens)");
         }
-        let issue = |text: &String| json!({"severity": "warning", "category": "memory", "summary": text, "evidence": text});
+        let issue = |text: &String| {
+            let mut issue = json!({"severity": "warning", "category": "memory"});
+            issue["summary"] = json!(text);
+            issue["evidence"] = json!(text);
+            issue
+        };
         let bad = shown.iter().filter(|text| text.starts_with("EDAC")).map(issue);
         let issues = bad.collect::<Vec<_>>();
         let status = if issues.is_empty() { "ok" } else { "warning" };
@@ -184,19 +189,36 @@ fn a_dead_first_endpoint_does_not_cost_a_time_out_for_every_delta() {
 }
 
 #[test]
+fn when_all_are_left_alone_deltas_wait_without_a_call() {
+    const DELTAS: usize = 20;
+    let down = Scripted::start(|_, _| Act::Answer(503, String::new()));
+    let collector = Collector::with(&chain("analysis_workers: 1\n", &[down.endpoint("")]));
+    let begun = std::time::Instant::now();
+    for host in 0..DELTAS {
+        post_records(&collector, &format!("web-{host}"), 0, &["one"]);
+    }
+    let waiting = "SELECT COUNT(*) FROM results WHERE status = 'llm_unavailable'";
+    collector.wait_for(waiting, &DELTAS.to_string());
+    // One more for each span that is over, on a slow machine.
+    let probes = begun.elapsed().as_secs() as usize / 10;
+    assert!((5..=5 + probes).contains(&down.count()), "{} calls", down.count());
+    let later = "SELECT COUNT(*) FROM deltas WHERE next_attempt_at > '2000'";
+    assert_eq!(collector.one(later), DELTAS.to_string());
+}
+
+#[test]
 fn an_endpoint_that_serves_a_few_at_once_is_not_asked_for_more() {
     const AT_ONCE: usize = 4;
     const DELTAS: usize = 100;
     let served = AtomicUsize::new(0);
     let endpoint = Scripted::start(move |_, _| {
-        let act = if served.fetch_add(1, Ordering::SeqCst) < AT_ONCE {
-            std::thread::sleep(Duration::from_millis(20));
-            Act::Answer(200, completion(OK))
-        } else {
-            Act::Answer(429, r#"{"error":{"message":"slow down"}}"#.into())
-        };
+        let one_more = |served: usize| (served < AT_ONCE).then_some(served + 1);
+        if served.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_err() {
+            return Act::Answer(429, r#"{"error":{"message":"slow down"}}"#.into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
         served.fetch_sub(1, Ordering::SeqCst);
-        act
+        Act::Answer(200, completion(OK))
     });
     let collector = Collector::with(&chain("analysis_workers: 16\n", &[endpoint.endpoint("")]));
     for host in 0..DELTAS {
