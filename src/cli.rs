@@ -29,6 +29,11 @@ pub(crate) enum Command {
         db: PathBuf,
         query: Option<String>,
     },
+    /// Deltas put back, to be analysed again.
+    Reanalyse {
+        db: PathBuf,
+        which: Which,
+    },
     /// The key of the host of this name.
     HostKey {
         name: String,
@@ -42,6 +47,16 @@ pub(crate) enum Input {
     Ring,
     Stdin,
     File(PathBuf),
+}
+
+/// The filters of `reanalyse` as they were given; none of them with `--all`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Which {
+    pub(crate) id: Option<String>,
+    pub(crate) host: Option<String>,
+    pub(crate) status: Option<String>,
+    pub(crate) since: Option<String>,
+    pub(crate) until: Option<String>,
 }
 
 struct Spec {
@@ -116,6 +131,21 @@ const COMMANDS: &[Spec] = &[
             opt(None, "query", "SQL", "print the answer to this query instead"),
         ],
         example: "tasseograph report --query 'SELECT * FROM hosts'",
+    },
+    Spec {
+        name: "reanalyse",
+        arguments: "",
+        what: "have the collector analyse again what is analysed or given up",
+        options: &[
+            opt(None, "db", "FILE", "default /var/lib/tasseograph/tasseograph.db"),
+            opt(None, "id", "N", "the delta of this number"),
+            opt(None, "host", "NAME", "of this host"),
+            opt(None, "status", "STATUS", "ok, warning, critical, llm_unavailable or error"),
+            opt(None, "since", "TIME", "read at this time or later: 2026-02-03T12:30:00Z"),
+            opt(None, "until", "TIME", "read before this time"),
+            opt(None, "all", "", "everything; otherwise all that is given has to fit"),
+        ],
+        example: "tasseograph reanalyse --status error",
     },
     Spec {
         name: "host-key",
@@ -197,6 +227,30 @@ impl Given {
         self.value(name).map(PathBuf::from)
     }
 
+    fn text(&self, name: &str) -> Option<String> {
+        self.value(name).map(|value| value.to_string_lossy().into_owned())
+    }
+
+    /// A slip must not cost the price of everything.
+    fn which(&self) -> Result<Which, String> {
+        let which = Which {
+            id: self.text("id"),
+            host: self.text("host"),
+            status: self.text("status"),
+            since: self.text("since"),
+            until: self.text("until"),
+        };
+        match (which == Which::default(), self.flag("all")) {
+            (true, false) => Err("reanalyse needs to be told what, or --all; see tasseograph \
+                                  reanalyse --help"
+                .to_owned()),
+            (false, true) => Err("reanalyse takes --all or a part of it, not both; see \
+                                  tasseograph reanalyse --help"
+                .to_owned()),
+            _ => Ok(which),
+        }
+    }
+
     fn into_command(self, spec: &Spec) -> Result<Command, String> {
         let config = self.path("config");
         let check_only = self.flag("check-config");
@@ -212,7 +266,11 @@ impl Given {
             },
             "report" => Command::Report {
                 db: self.path("db").unwrap_or_else(|| DB.into()),
-                query: self.value("query").map(|sql| sql.to_string_lossy().into_owned()),
+                query: self.text("query"),
+            },
+            "reanalyse" => Command::Reanalyse {
+                db: self.path("db").unwrap_or_else(|| DB.into()),
+                which: self.which()?,
             },
             "host-key" => {
                 let missing = "host-key needs the name of a host; see tasseograph host-key --help";
@@ -290,6 +348,21 @@ mod tests {
                 Command::Analyze { input: Input::File("f".into()), config: Some("x".into()) },
             ),
             ("report", Command::Report { db: DB.into(), query: None }),
+            (
+                "reanalyse --all --db x",
+                Command::Reanalyse { db: "x".into(), which: Which::default() },
+            ),
+            (
+                "reanalyse --host web-1 --since=2026-02-03T12:30:00Z",
+                Command::Reanalyse {
+                    db: DB.into(),
+                    which: Which {
+                        host: Some("web-1".into()),
+                        since: Some("2026-02-03T12:30:00Z".into()),
+                        ..Which::default()
+                    },
+                },
+            ),
             ("host-key web-1", Command::HostKey { name: "web-1".into() }),
         ] {
             assert_eq!(parse_line(line), Ok(expected), "{line}");
@@ -308,6 +381,9 @@ mod tests {
             ("agent --config", "missing argument for option '--config'"),
             ("analyze a b", "unexpected argument \"b\""),
             ("collector --once", "invalid option '--once'"),
+            ("reanalyse", "reanalyse needs to be told what, or --all; see tasseograph reanalyse"),
+            ("reanalyse --db x", "reanalyse needs to be told what, or --all"),
+            ("reanalyse --all --id 1", "reanalyse takes --all or a part of it, not both"),
             ("host-key", "host-key needs the name of a host; see tasseograph host-key --help"),
             ("host-key a b", "unexpected argument \"b\""),
         ] {

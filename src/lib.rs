@@ -32,7 +32,7 @@
 //! | *compose* | | |
 //! | `analyze` | the chain in action | all but `agent`, `collector`, `gate`, `store` |
 //! | `agent` | `tasseograph agent` | *decide*, `sys`, `exit` |
-//! | `collector` | `tasseograph collector`, `report` and `host-key` | all but `agent` |
+//! | `collector` | `tasseograph collector`, `report`, `reanalyse`, `host-key` | all but `agent` |
 //!
 //! What flows: bytes -> `kernel::Record` -> `kernel::Delta` -> `wire::Post` -> (stored) delta ->
 //! `analysis::Prompt` -> `llm::Reply` -> `analysis::Verdict` -> rows -> reports.
@@ -80,6 +80,7 @@ fn run(command: cli::Command, environment: &sys::env::Environment) -> exit::Exit
             analyze::run(&input, config.as_deref(), environment)
         }
         cli::Command::Report { db, query } => collector::report(&db, query.as_deref()),
+        cli::Command::Reanalyse { db, which } => collector::reanalyse(&db, &which),
         cli::Command::HostKey { name } => collector::host_key(&name, environment),
     }
 }

@@ -18,4 +18,5 @@ mod verdict;
 
 pub(crate) use floor::settle;
 pub(crate) use prompt::{PROMPT_VERSION, Prompt};
+pub(crate) use signatures::judge;
 pub(crate) use verdict::{Category, Issue, Severity, Source, Status, Verdict};

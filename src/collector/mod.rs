@@ -1,11 +1,12 @@
 //! The collector: gate, ingest, store, workers, in one process.
 //!
-//! Threads: the gate's, tiny_http's and its few handlers, the
-//! committer, which writes for all, the analysis workers, the tidier, and this one, in `watch`.
+//! Threads: the gate's, tiny_http's and its few handlers, the committer, which writes for all, the
+//! analysis workers and who looks for them, the tidier, and this one, in `watch`.
 
 mod failures;
 mod ingest;
 mod keys;
+mod reanalyse;
 mod renewal;
 mod report;
 mod server;
@@ -27,6 +28,7 @@ use crate::sys::env::Environment;
 use crate::sys::notify::Notifier;
 use crate::sys::{descriptors, files, out, probe, random, tls};
 pub(crate) use keys::host_key;
+pub(crate) use reanalyse::reanalyse;
 pub(crate) use report::report;
 
 /// `sun_path` holds 108 bytes with its end.

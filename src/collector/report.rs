@@ -21,7 +21,7 @@ struct Question {
 }
 
 /// What an operator asks first. README.md has the two without a title.
-const QUESTIONS: [Question; 7] = [
+const QUESTIONS: [Question; 8] = [
     Question {
         title: None,
         sql: "SELECT status, COUNT(*) FROM results GROUP BY status",
@@ -41,6 +41,15 @@ const QUESTIONS: [Question; 7] = [
               FROM deltas LEFT JOIN results ON results.delta_id = deltas.id \
               WHERE deltas.state IN ('pending', 'running') \
               GROUP BY deltas.hostname ORDER BY oldest",
+        limited: true,
+    },
+    Question {
+        title: Some("analyses given up"),
+        sql: "SELECT deltas.hostname, COUNT(*) AS deltas, MAX(results.updated_at) AS latest, \
+              MAX(results.note) AS note \
+              FROM deltas LEFT JOIN results ON results.delta_id = deltas.id \
+              WHERE deltas.state = 'failed' \
+              GROUP BY deltas.hostname ORDER BY latest DESC",
         limited: true,
     },
     Question {

@@ -26,6 +26,8 @@ pub(super) struct Tidier {
     tidied_at: Option<Mono>,
     wal_is_large: bool,
     status: String,
+    /// The part of it that is read from the database.
+    backlog: String,
     /// The newest delta when this process began, or that time itself; and when that was.
     newest: (Wall, Mono),
 }
@@ -40,6 +42,7 @@ impl Tidier {
             tidied_at: None,
             wal_is_large: false,
             status: String::new(),
+            backlog: String::new(),
             newest: (newest.unwrap_or(clock::wall()), begun),
         }
     }
@@ -61,6 +64,24 @@ impl Tidier {
         self.collector.store.retry(clock::mono());
         self.tidy(clock::mono());
         self.tend_wal(clock::mono());
+        self.count_backlog();
+    }
+
+    fn count_backlog(&mut self) {
+        let (waiting, since, failed) = match self.collector.store.backlog() {
+            Ok(backlog) => backlog,
+            Err(error) => return log::debug!("cannot count what waits: {error}"),
+        };
+        self.backlog = match (waiting, since) {
+            (0, _) => String::new(),
+            (_, None) => format!("; {waiting} deltas wait for their analysis"),
+            (_, Some(since)) => {
+                format!("; {waiting} deltas wait for their analysis, the oldest since {since}")
+            }
+        };
+        if failed > 0 {
+            self.backlog.push_str(&format!("; {failed} analyses given up"));
+        }
     }
 
     /// Once a minute: what a clock that was set back has put off, and what is too old.
@@ -140,6 +161,7 @@ impl Tidier {
             Health::Stuck => "a write of the database does not come back".to_owned(),
         };
         status.push_str(&format!("; WAL {} MiB", store.wal_bytes() / MIB));
+        status.push_str(&self.backlog);
         if self.renewal.is_refused() {
             status.push_str("; the renewed certificate cannot be used");
         }

@@ -6,13 +6,16 @@
 //! as it was before it came from a backup, is asked to go back to the cursor.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Conflict, Store, StoreError, conflict};
+use super::{Conflict, Store, StoreError, conflict, lanes};
+use crate::analysis::{Status, judge};
 use crate::kernel::{
-    BootId, Delta, Loss, LossReason, Seq, SeqRange, escape_controls, is_unprintable,
+    BootId, Delta, Loss, LossReason, Record, Seq, SeqRange, escape_controls, is_unprintable,
+    read_log,
 };
 use crate::sys::crash;
 use crate::time::Wall;
@@ -124,19 +127,34 @@ struct Rows {
     readable: String,
     /// A JSON array.
     records: String,
+    /// The signature table finds something critical.
+    urgent: bool,
 }
 
 impl Rows {
     fn of_text(lines: &[String]) -> Self {
         let readable = lines.iter().map(|line| format!("{line}\n")).collect();
-        Self { lines: lines.len(), readable, records: json_array(lines) }
+        let urgent = is_urgent(|| read_log(lines.join("\n").as_bytes()).records);
+        Self { lines: lines.len(), readable, records: json_array(lines), urgent }
     }
 
     fn of_records(delta: &Delta, boot_time: Option<Wall>, timestamp: Wall) -> Self {
         let lines: Vec<&String> = delta.records.iter().map(|(_, line)| line).collect();
         let readable = delta.readable(boot_time.unwrap_or(timestamp), timestamp);
-        Self { lines: lines.len(), readable, records: json_array(&lines) }
+        let urgent = is_urgent(|| delta.parsed());
+        Self { lines: lines.len(), readable, records: json_array(&lines), urgent }
     }
+}
+
+/// Found out before the row is written, in the handler's own time: a worker could find out only
+/// once it is free, which is what an urgent delta cannot wait for. No fault of the table's may keep
+/// records from being stored.
+fn is_urgent(records: impl FnOnce() -> Vec<Record>) -> bool {
+    let judged = catch_unwind(AssertUnwindSafe(|| judge(&records()).status == Status::Critical));
+    judged.unwrap_or_else(|_| {
+        log::error!("the signature table panicked over a post");
+        false
+    })
 }
 
 impl Ready {
@@ -402,8 +420,8 @@ fn insert_delta(
     connection
         .prepare_cached(
             "INSERT INTO deltas (hostname, boot_id, first_seq, next_seq, timestamp, received_at,
-                 lines, raw_dmesg, records, state, next_attempt_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'pending', ?6)",
+                 lines, raw_dmesg, records, urgent, state, next_attempt_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', ?6)",
         )?
         .execute(params![
             post.host.as_str(),
@@ -414,7 +432,8 @@ fn insert_delta(
             post.received_at.to_string(),
             rows.lines,
             rows.readable,
-            rows.records
+            rows.records,
+            rows.urgent
         ])?;
-    Ok(())
+    lanes::join(connection, &post.host, connection.last_insert_rowid(), rows.urgent)
 }

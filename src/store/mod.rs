@@ -9,8 +9,10 @@ mod check;
 mod conflict;
 mod group;
 mod ingest;
+mod lanes;
 mod queue;
 mod read;
+mod reanalyse;
 mod schema;
 mod wal;
 
@@ -26,9 +28,11 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 pub(crate) use conflict::Conflict;
 pub(crate) use group::Health;
 pub(crate) use ingest::{Arrival, KeyKind, Stored};
-pub(crate) use queue::{Outcome, Work};
+pub(crate) use queue::{DeltaId, Fate, Outcome, Work};
 pub(crate) use read::{Reader, Table};
+pub(crate) use reanalyse::{Which, reanalyse};
 
+use crate::sys::clock;
 use crate::time::{Mono, Wall};
 
 /// How long a write waits for another process that holds the database, such as an operator's shell.
@@ -109,7 +113,7 @@ impl Store {
             StoreError::Damaged(why) => check::damaged(path, &why),
             error => refused(error.reason().to_owned()),
         })?;
-        connection.execute("UPDATE deltas SET state = 'pending' WHERE state = 'running'", [])?;
+        lanes::begin(&mut connection, clock::wall())?;
         Ok(Self {
             connection: Mutex::new(connection),
             queue: group::Queue::default(),
@@ -138,8 +142,14 @@ impl Store {
                      WHERE noticed_at < ?1 ORDER BY noticed_at LIMIT ?2)",
                 (&before, PRUNE_ROWS_MAX),
             )?;
+            // With a delta go its calls; those of one that still waits may be older than it should.
+            let calls = connection.execute(
+                "DELETE FROM calls WHERE id IN (SELECT id FROM calls
+                     WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)",
+                (&before, PRUNE_ROWS_MAX),
+            )?;
             connection.execute("DELETE FROM conflicts WHERE last_seen < ?1", [&before])?;
-            Ok(pruned + gaps)
+            Ok(pruned + gaps + calls)
         })
     }
 

@@ -21,16 +21,7 @@ pub(crate) struct Table {
 
 impl Reader {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        // SQLite has one text for whatever keeps it from opening a file.
-        std::fs::File::open(path).map_err(|error| {
-            let cause = crate::sys::files::cause(&error);
-            let hint = match error.kind() {
-                ErrorKind::NotFound => "; name the collector's database with --db",
-                ErrorKind::PermissionDenied => "; run as root",
-                _ => "",
-            };
-            StoreError::Unusable(format!("{}: {cause}{hint}", path.display()))
-        })?;
+        must_be_there(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let opened = Connection::open_with_flags(path, flags);
         let connection = opened.map_err(|error| {
@@ -61,6 +52,20 @@ impl Reader {
         }
         Ok(Table { columns, rows })
     }
+}
+
+/// SQLite has one text for whatever keeps it from opening a file.
+pub(super) fn must_be_there(path: &Path) -> Result<(), StoreError> {
+    let opened = std::fs::File::open(path).map_err(|error| {
+        let cause = crate::sys::files::cause(&error);
+        let hint = match error.kind() {
+            ErrorKind::NotFound => "; name the collector's database with --db",
+            ErrorKind::PermissionDenied => "; run as root",
+            _ => "",
+        };
+        StoreError::Unusable(format!("{}: {cause}{hint}", path.display()))
+    });
+    opened.map(drop)
 }
 
 fn text(value: ValueRef<'_>) -> String {

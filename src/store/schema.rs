@@ -119,6 +119,52 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE hosts ADD COLUMN key_kind TEXT
         CHECK (key_kind IN ('shared', 'shared_previous', 'host', 'host_previous'));
 ",
+    "
+    -- 1: the signature table finds something critical in it.
+    ALTER TABLE deltas ADD COLUMN urgent INTEGER NOT NULL DEFAULT 0;
+    -- Analyses that had an answer, and none that could be used.
+    ALTER TABLE deltas ADD COLUMN unusable INTEGER NOT NULL DEFAULT 0;
+    -- Analyses that ended with the process.
+    ALTER TABLE deltas ADD COLUMN interrupted INTEGER NOT NULL DEFAULT 0;
+    -- What the model itself said, whatever the signatures add; NULL where none was asked.
+    ALTER TABLE results ADD COLUMN model_status TEXT
+        CHECK (model_status IN ('ok', 'warning', 'critical'));
+
+    DROP INDEX deltas_waiting;
+    CREATE INDEX deltas_pending ON deltas (hostname, id) WHERE state = 'pending';
+    CREATE INDEX deltas_urgent ON deltas (hostname, id) WHERE state = 'pending' AND urgent = 1;
+    CREATE INDEX deltas_failed ON deltas (hostname, id) WHERE state = 'failed';
+
+    -- A host whose deltas wait: they are analysed one at a time, the oldest first.
+    CREATE TABLE lanes (
+        hostname TEXT PRIMARY KEY,
+        delta_id INTEGER NOT NULL,       -- the oldest of them, or the one under analysis
+        urgent INTEGER NOT NULL,         -- 1: one of them is
+        state TEXT NOT NULL CHECK (state IN ('ready', 'later', 'running')),
+        due_at TEXT NOT NULL             -- of 'later'
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX lanes_ready ON lanes (urgent DESC, delta_id) WHERE state = 'ready';
+    CREATE INDEX lanes_later ON lanes (due_at) WHERE state = 'later';
+
+    CREATE TABLE calls (
+        id INTEGER PRIMARY KEY,
+        delta_id INTEGER NOT NULL REFERENCES deltas (id) ON DELETE CASCADE,
+        endpoint INTEGER NOT NULL,       -- its place in llm_endpoints, from 0
+        provider TEXT NOT NULL,
+        model TEXT NOT NULL,
+        prompt_tokens INTEGER NOT NULL,
+        cached_tokens INTEGER NOT NULL,
+        completion_tokens INTEGER NOT NULL,
+        estimated INTEGER NOT NULL,      -- 1: the tokens are no figures of the endpoint's
+        cost REAL,                       -- in the currency of `price`; NULL without a price
+        latency_ms INTEGER NOT NULL,     -- to the last byte
+        outcome TEXT NOT NULL,           -- 'answered', or why not
+        prompt_version INTEGER NOT NULL,
+        created_at TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX calls_created ON calls (created_at);
+    CREATE INDEX calls_delta ON calls (delta_id);
+",
 ];
 
 /// Refuses what is not ours or not whole, settles how the file is written, then brings its tables
@@ -155,4 +201,17 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
         transaction.commit()?;
     }
     Ok(())
+}
+
+/// For who reads and writes beside a collector, and brings nothing up to date in its place.
+pub(super) fn must_be_current(connection: &Connection) -> Result<(), StoreError> {
+    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == MIGRATIONS.len() {
+        return Ok(());
+    }
+    Err(StoreError::Unusable(format!(
+        "its schema is version {version} and this program needs {}; start the collector of this \
+         version on it first",
+        MIGRATIONS.len()
+    )))
 }

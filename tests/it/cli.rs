@@ -100,6 +100,7 @@ fn a_report_begins_with_what_is_worst() {
     for title in [
         "hosts silent for 15 minutes",
         "deltas that wait for their analysis",
+        "analyses given up",
         "records lost in the last week",
         "findings, critical first",
     ] {
@@ -112,11 +113,12 @@ fn a_report_begins_with_what_is_worst() {
                  VALUES ('silent-1', '2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z', 7);
              WITH RECURSIVE n (i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 126)
              INSERT INTO deltas SELECT i, 'silent-1', NULL, NULL, NULL, 't', 't', 1, 'x', '[]',
-                 iif(i = 126, 'pending', 'done'), 0, '9999-01-01T00:00:00Z' FROM n;
+                 CASE i WHEN 126 THEN 'pending' WHEN 125 THEN 'failed' ELSE 'done' END, 0,
+                 '9999-01-01T00:00:00Z', 0, 0, 0 FROM n;
              INSERT INTO results SELECT id, id, '2026-01-01T00:00:' || (id - 100), hostname,
                  'warning', json_array(json_object('severity', iif(id = 100, 'critical', 'warning'),
                  'category', 'memory', 'summary', 'summary ' || id)), 0, NULL, NULL, NULL, NULL,
-                 't', 't' FROM deltas WHERE id >= 100;
+                 't', 't', NULL FROM deltas WHERE id >= 100;
              INSERT INTO gaps (hostname, boot_id, first_seq, next_seq, reason, noticed_at)
                  VALUES ('silent-1', 'b', 3, 10, 'overrun', strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
                         ('silent-1', 'b', 0, 3, 'gone', '2020-01-01T00:00:00Z');",
@@ -129,6 +131,7 @@ fn a_report_begins_with_what_is_worst() {
     };
     assert!(part("hosts silent for 15 minutes").contains("\nsilent-1  2026-01-01T00:00:00Z\n"));
     assert!(part("deltas that wait for their analysis").contains("\nsilent-1  1 "), "{bad}");
+    assert!(part("analyses given up").contains("\nsilent-1  1 "), "{bad}");
     assert!(part("records lost in the last week").contains("\nsilent-1  overrun  7 "), "{bad}");
     assert!(!bad.contains("gone"), "{bad}");
     let findings = part("findings, critical first");

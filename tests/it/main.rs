@@ -22,6 +22,7 @@ mod ingest;
 mod keys;
 mod kmsg;
 mod pin;
+mod queue;
 mod readme;
 mod real_model;
 mod spool;

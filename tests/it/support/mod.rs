@@ -20,6 +20,15 @@ pub(crate) const KEY: &str = "test-key-3f9a";
 /// Everything that a test waits for happens within this, also on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Takes a database of the present schema back to version 3, whatever it holds.
+pub(crate) const TO_SCHEMA_3: &str = "
+    DROP TABLE lanes; DROP TABLE calls;
+    DROP INDEX deltas_pending; DROP INDEX deltas_urgent; DROP INDEX deltas_failed;
+    ALTER TABLE deltas DROP COLUMN urgent; ALTER TABLE deltas DROP COLUMN unusable;
+    ALTER TABLE deltas DROP COLUMN interrupted; ALTER TABLE results DROP COLUMN model_status;
+    CREATE INDEX deltas_waiting ON deltas (next_attempt_at, id) WHERE state = 'pending';
+    PRAGMA user_version = 3;";
+
 /// A folder that goes with its test.
 pub(crate) struct Folder(PathBuf);
 
