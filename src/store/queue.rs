@@ -398,7 +398,8 @@ mod tests {
                  lines, raw_dmesg, records, attempts, next_attempt_at)
              SELECT column1, column2, column3, column4, column5, '', '', 1, '', '[]', 1, '' FROM
              (VALUES (1, 'a', 0, 'pending', 0), (2, 'a', 0, 'pending', 0),
-                 (3, 'b', 0, 'pending', 0), (4, 'b', 1, 'pending', 0), (5, 'c', 0, 'running', 0), (6, 'c', 0, 'pending', 0),
+                 (3, 'b', 0, 'pending', 0), (4, 'b', 1, 'pending', 0),
+                 (5, 'c', 0, 'running', 0), (6, 'c', 0, 'pending', 0),
                  (7, 'd', 1, 'running', 1));",
         );
         let turn = |now| claim(&connection, now).unwrap().map(|work| work.id.0);
