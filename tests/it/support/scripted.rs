@@ -4,7 +4,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -19,6 +21,14 @@ pub(crate) enum Act {
     Answer(u16, String),
     /// With headers of its own, each ended by CR LF.
     AnswerWith(u16, &'static str, String),
+    /// These bytes as they are, head and all, and then closes.
+    Raw(Vec<u8>),
+    /// These bytes, and then the connection breaks.
+    Reset(Vec<u8>),
+    /// These bytes one at a time, with this pause before each.
+    Drip(Vec<u8>, Duration),
+    /// Takes this long over it.
+    After(Duration, Box<Act>),
     /// Closes without a word.
     Close,
     /// Says nothing until the client gives up.
@@ -33,8 +43,17 @@ pub(crate) struct Seen {
 
 pub(crate) struct Scripted {
     pub(crate) port: u16,
-    seen: Arc<Mutex<Vec<Seen>>>,
-    handshakes: Arc<Mutex<Vec<Option<HandshakeKind>>>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    script: Box<Script>,
+    /// Requests that are answered at once; those beyond are told 429.
+    slots: usize,
+    at_once: AtomicUsize,
+    refused: AtomicUsize,
+    seen: Mutex<Vec<Seen>>,
+    handshakes: Mutex<Vec<Option<HandshakeKind>>>,
 }
 
 type Script = dyn Fn(usize, &Seen) -> Act + Send + Sync;
@@ -42,7 +61,15 @@ type Script = dyn Fn(usize, &Seen) -> Act + Send + Sync;
 impl Scripted {
     /// `script` gets the number of the request, from 0.
     pub(crate) fn start(script: impl Fn(usize, &Seen) -> Act + Send + Sync + 'static) -> Self {
-        Self::serve(script, None)
+        Self::serve(script, usize::MAX, None)
+    }
+
+    /// Answers so many at once, and tells the rest 429, without a word of when to come again.
+    pub(crate) fn with_slots(
+        slots: usize,
+        script: impl Fn(usize, &Seen) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(script, slots, None)
     }
 
     pub(crate) fn start_tls(script: impl Fn(usize, &Seen) -> Act + Send + Sync + 'static) -> Self {
@@ -67,48 +94,58 @@ impl Scripted {
             .unwrap()
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(shown));
-        Self::serve(script, Some(Arc::new(config)))
+        Self::serve(script, usize::MAX, Some(Arc::new(config)))
     }
 
     fn serve(
         script: impl Fn(usize, &Seen) -> Act + Send + Sync + 'static,
+        slots: usize,
         tls: Option<Arc<ServerConfig>>,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let (all, script): (_, Arc<Script>) = (Arc::clone(&seen), Arc::new(script));
-        let handshakes = Arc::new(Mutex::new(Vec::new()));
-        let kinds = Arc::clone(&handshakes);
+        let shared = Arc::new(Shared {
+            script: Box::new(script),
+            slots,
+            at_once: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+            seen: Mutex::default(),
+            handshakes: Mutex::default(),
+        });
+        let all = Arc::clone(&shared);
         std::thread::spawn(move || {
             for tcp in listener.incoming().map_while(Result::ok) {
-                let (all, script, tls) = (Arc::clone(&all), Arc::clone(&script), tls.clone());
-                let kinds = Arc::clone(&kinds);
+                let (all, tls) = (Arc::clone(&all), tls.clone());
                 std::thread::spawn(move || match tls {
-                    None => answer(&mut { tcp }, &all, &*script),
+                    None => answer(&mut &tcp, &tcp, &all),
                     Some(config) => {
                         let connection = ServerConnection::new(config).unwrap();
-                        let mut stream = StreamOwned::new(connection, tcp);
-                        answer(&mut stream, &all, &*script);
-                        kinds.lock().unwrap().push(stream.conn.handshake_kind());
+                        let mut stream = StreamOwned::new(connection, &tcp);
+                        answer(&mut stream, &tcp, &all);
+                        all.handshakes.lock().unwrap().push(stream.conn.handshake_kind());
                     }
                 });
             }
         });
-        Self { port, seen, handshakes }
+        Self { port, shared }
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+        self.shared.seen.lock().unwrap().clone()
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.seen.lock().unwrap().len()
+        self.shared.seen.lock().unwrap().len()
+    }
+
+    /// How many found every slot taken.
+    pub(crate) fn refused(&self) -> usize {
+        self.shared.refused.load(Ordering::Relaxed)
     }
 
     /// Of each TLS connection that has ended; `None` where it ended before.
     pub(crate) fn handshakes(&self) -> Vec<Option<HandshakeKind>> {
-        self.handshakes.lock().unwrap().clone()
+        self.shared.handshakes.lock().unwrap().clone()
     }
 
     /// As an entry of `llm_endpoints`.
@@ -117,42 +154,76 @@ impl Scripted {
     }
 }
 
-fn answer(stream: &mut (impl Read + Write), all: &Mutex<Vec<Seen>>, script: &Script) {
+fn answer(stream: &mut (impl Read + Write), tcp: &TcpStream, all: &Shared) {
     let mut stream = BufReader::new(stream);
+    let Some(seen) = read_request(&mut stream) else { return };
+    let number = {
+        let mut all = all.seen.lock().unwrap();
+        all.push(seen.clone());
+        all.len() - 1
+    };
+    let act = if all.at_once.fetch_add(1, Ordering::Relaxed) < all.slots {
+        (all.script)(number, &seen)
+    } else {
+        all.refused.fetch_add(1, Ordering::Relaxed);
+        Act::Answer(429, r#"{"error":{"message":"too many at once"}}"#.into())
+    };
+    // A client that has given up is no failure of the server's.
+    drop(perform(act, stream.get_mut(), tcp));
+    all.at_once.fetch_sub(1, Ordering::Relaxed);
+}
+
+fn read_request(stream: &mut impl BufRead) -> Option<Seen> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if stream.read_line(&mut head).unwrap_or(0) == 0 {
-            return;
+            return None;
         }
     }
     let length = head.to_lowercase().lines().find_map(|line| {
         line.strip_prefix("content-length:").and_then(|length| length.trim().parse().ok())
     });
     let mut body = vec![0; length.unwrap_or(0)];
-    if stream.read_exact(&mut body).is_err() {
-        return;
-    }
-    let seen = Seen { head, body: String::from_utf8_lossy(&body).into_owned() };
-    let number = {
-        let mut all = all.lock().unwrap();
-        all.push(seen.clone());
-        all.len() - 1
-    };
-    let (status, headers, body) = match script(number, &seen) {
-        Act::Answer(status, body) => (status, "", body),
-        Act::AnswerWith(status, headers, body) => (status, headers, body),
-        Act::Close => return,
+    stream.read_exact(&mut body).ok()?;
+    Some(Seen { head, body: String::from_utf8_lossy(&body).into_owned() })
+}
+
+fn perform(act: Act, stream: &mut impl Write, tcp: &TcpStream) -> std::io::Result<()> {
+    let mut say = |bytes: &[u8]| stream.write_all(bytes).and_then(|()| stream.flush());
+    match act {
+        Act::Answer(status, body) => say(&answered(status, "", body.as_bytes())),
+        Act::AnswerWith(status, headers, body) => say(&answered(status, headers, body.as_bytes())),
+        Act::Raw(bytes) => say(&bytes),
+        Act::Reset(bytes) => {
+            say(&bytes)?;
+            // Closing then sends a reset instead of an end.
+            let at_once = Some(Duration::ZERO);
+            Ok(rustix::net::sockopt::set_socket_linger(tcp, at_once)?)
+        }
+        Act::Drip(bytes, pause) => bytes.chunks(1).try_for_each(|byte| {
+            std::thread::sleep(pause);
+            say(byte)
+        }),
+        Act::After(wait, then) => {
+            std::thread::sleep(wait);
+            perform(*then, stream, tcp)
+        }
+        Act::Close => Ok(()),
         Act::Hang => {
             std::thread::sleep(PATIENCE);
-            return;
+            Ok(())
         }
-    };
+    }
+}
+
+/// An HTTP answer as bytes; each of `headers` ends with CR LF.
+pub(crate) fn answered(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
-    let text = format!(
+    let head = format!(
         "HTTP/1.1 {status} Scripted\r\n{headers}Content-Length: {length}\r\n\
-         Connection: close\r\n\r\n{body}"
+         Connection: close\r\n\r\n"
     );
-    drop(stream.get_mut().write_all(text.as_bytes()).and_then(|()| stream.get_mut().flush()));
+    [head.as_bytes(), body].concat()
 }
 
 /// A chat completion whose content is `content`.
@@ -170,4 +241,13 @@ pub(crate) fn completion(content: &str) -> String {
 /// Connects and says nothing.
 pub(crate) fn silent(port: u16) -> TcpStream {
     TcpStream::connect(("127.0.0.1", port)).unwrap()
+}
+
+/// The elements of `records` that a request asks about, those that say what is missing left out.
+pub(crate) fn records_asked(seen: &Seen) -> Vec<serde_json::Value> {
+    let asked: serde_json::Value = serde_json::from_str(&seen.body).unwrap();
+    let user = asked["messages"][1]["content"].as_str().unwrap();
+    let user: serde_json::Value = serde_json::from_str(user).unwrap();
+    let records = user["records"].as_array().unwrap().iter();
+    records.filter(|record| record.get("lost").is_none()).cloned().collect()
 }
