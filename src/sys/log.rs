@@ -17,6 +17,9 @@ pub(crate) fn init(environment: &Environment) {
     // Libraries speak up only when asked: their words are for their developers.
     builder.filter_level(log::LevelFilter::Off).parse_filters(&ours(&filter));
     builder.format(move |out, record| {
+        if tells_all(record.target(), record.level()) {
+            return Ok(());
+        }
         let text = crate::kernel::escape_controls(&record.args().to_string());
         if journal {
             writeln!(out, "<{}>{text}", priority(record.level()))
@@ -45,6 +48,12 @@ fn ours(filter: &str) -> String {
         return format!("tasseograph={DEFAULT}");
     }
     format!("tasseograph={filter}")
+}
+
+/// At `debug` the HTTP client logs heads, at `trace` every byte that it sends and receives, keys
+/// among them. No filter lets those out.
+fn tells_all(target: &str, level: Level) -> bool {
+    level > Level::Info && target.split("::").next().is_some_and(|name| name.starts_with("ureq"))
 }
 
 /// `DEVICE:INODE` of the journal's stream; a variable that was inherited names another file.
@@ -106,6 +115,21 @@ mod tests {
     use super::*;
     use crate::time::Mono;
     use std::time::Duration;
+
+    #[test]
+    fn what_the_http_client_tells_of_keys_is_kept_back() {
+        for (target, level, kept_back) in [
+            ("ureq_proto::util", Level::Trace, true),
+            ("ureq::run", Level::Debug, true),
+            ("ureq", Level::Debug, true),
+            ("ureq::run", Level::Warn, false),
+            ("ureq_proto::client", Level::Info, false),
+            ("rustls::client", Level::Debug, false),
+            ("tasseograph::agent", Level::Trace, false),
+        ] {
+            assert_eq!(tells_all(target, level), kept_back, "{target} at {level}");
+        }
+    }
 
     #[test]
     fn a_flood_is_one_line_a_minute_with_a_count() {
