@@ -191,7 +191,7 @@ fn check(row: Row) -> Result<String, String> {
             wrong.push(format!("asked about {asked:?} records: no smaller part"));
         }
     }
-    wrong.extend(told(&collector, ""));
+    wrong.extend(told(&collector));
     wrong.extend(wrong_issues(&collector));
     if wrong.is_empty() {
         return Ok(format!(
@@ -211,10 +211,12 @@ fn post_records(collector: &Collector, count: u64) {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
-/// Where a key, or the beginning of one, can be read: the log, the database's files, `more`.
-pub(crate) fn told(collector: &Collector, more: &str) -> Vec<String> {
-    let mut places = vec![("the log".to_owned(), collector.process.log().into_bytes())];
-    places.push(("an answer".to_owned(), more.as_bytes().to_vec()));
+/// Where a key, or the beginning of one, can be read: the log and the database's files.
+pub(crate) fn told(collector: &Collector) -> Vec<String> {
+    let log = collector.process.log();
+    let mut places: Vec<(String, Vec<u8>)> =
+        log.lines().map(|line| (format!("the log: {line:.200}"), line.into())).collect();
+    places.push(("a library's dump in the log".to_owned(), dumped(&log)));
     for entry in std::fs::read_dir(collector.folder.path("")).unwrap() {
         let path = entry.unwrap().path();
         if let Ok(bytes) = std::fs::read(&path) {
@@ -224,11 +226,24 @@ pub(crate) fn told(collector: &Collector, more: &str) -> Vec<String> {
     let holds = |bytes: &[u8], key: &str| {
         bytes.windows(key.len()).any(|window| window.eq_ignore_ascii_case(key.as_bytes()))
     };
-    let keys = [("the endpoint's key", KEY_PREFIX), ("the collector's key", KEY)];
-    let found = places.iter().flat_map(|(place, bytes)| {
-        keys.iter().filter(|(_, key)| holds(bytes, key)).map(move |(whose, _)| (whose, place))
-    });
-    found.map(|(whose, place)| format!("{whose} is told in {place}")).collect()
+    let mut told = Vec::new();
+    for (whose, key) in [("the endpoint's key", KEY_PREFIX), ("the collector's key", KEY)] {
+        let mut places = places.iter().filter(|(_, bytes)| holds(bytes, key));
+        told.extend(places.next().map(|(place, _)| format!("{whose} is told in {place}")));
+        told.extend(places.next_back().map(|(place, _)| format!("{whose} is told in {place}")));
+    }
+    told
+}
+
+/// What stands in the hexadecimal dumps of the log: no line of them holds a key whole.
+fn dumped(log: &str) -> Vec<u8> {
+    let row = |line: &str| {
+        let (_, row) = line.split_once(" trace ")?;
+        let digits: String = row.split("  ").next()?.split(' ').collect();
+        let pairs = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
+        pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect::<Option<Vec<u8>>>()
+    };
+    log.lines().filter_map(row).flatten().collect()
 }
 
 /// What of the `issues` column is not of its closed form.

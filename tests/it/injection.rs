@@ -141,20 +141,20 @@ fn no_line_takes_a_failure_away_or_breaks_a_row() {
 
     let mut wrong = Vec::new();
     for row in collector.rows(
-        "SELECT hostname || ' ' || first_seq / 3 || ' ' || status FROM results
+        "SELECT deltas.hostname || ' ' || (first_seq / 3) || ' ' || status FROM results
          JOIN deltas ON deltas.id = delta_id WHERE status != 'critical'",
     ) {
         wrong.push(format!("below the floor: {row}"));
     }
     let standing = format!(
-        "SELECT hostname || ' ' || first_seq / 3 FROM deltas WHERE NOT EXISTS (
+        "SELECT hostname || ' ' || (first_seq / 3) FROM deltas WHERE NOT EXISTS (
              SELECT 1 FROM findings WHERE delta_id = deltas.id AND source = 'rule'
              AND severity = 'critical' AND category = 'memory' AND evidence = '{FAILURE}')"
     );
     wrong.extend(collector.rows(&standing).iter().map(|row| format!("no rule's finding: {row}")));
     let invented = OBEYS.iter().position(|(name, _)| *name == "invents evidence").unwrap();
     let verified = format!(
-        "SELECT hostname FROM findings JOIN deltas ON deltas.id = delta_id
+        "SELECT deltas.hostname FROM findings JOIN deltas ON deltas.id = delta_id
          WHERE first_seq / 3 = {invented} AND source = 'llm' AND verified"
     );
     // It fits the line that says the same, and no other.
@@ -184,7 +184,7 @@ fn what_programs_write_raises_no_alarm() {
     collector.wait_analysed();
     let mut wrong = Vec::new();
     for row in collector.rows(
-        "SELECT hostname || ' ' || first_seq / 2 || ' ' || status FROM results
+        "SELECT deltas.hostname || ' ' || (first_seq / 2) || ' ' || status FROM results
          JOIN deltas ON deltas.id = delta_id
          WHERE status NOT IN ('ok', 'warning') OR first_seq = 0 AND status != 'ok'",
     ) {
@@ -225,7 +225,7 @@ fn no_line_enters_the_instructions() {
 }
 
 fn leaks_and_dirt(collector: &Collector, instructions: &str) -> Vec<String> {
-    let mut wrong = told(collector, "");
+    let mut wrong = told(collector);
     let characters: Vec<char> = instructions.chars().collect();
     let chunks: Vec<String> =
         characters.chunks_exact(LEAK_CHARS).map(|chunk| chunk.iter().collect()).collect();
@@ -274,7 +274,7 @@ fn assert_few(wrong: Vec<String>) {
     const SHOWN_PER_KIND: usize = 5;
     let mut kinds: BTreeMap<String, Vec<&String>> = BTreeMap::new();
     for line in &wrong {
-        kinds.entry(line.chars().take(24).collect()).or_default().push(line);
+        kinds.entry(line.chars().take(16).collect()).or_default().push(line);
     }
     let shown: Vec<String> = kinds
         .values()

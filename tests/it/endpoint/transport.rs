@@ -125,7 +125,7 @@ fn parameters() -> Vec<Row> {
                  default (1) value is supported.",
             ),
         )
-        .with(", extra_body: {temperature: 0.2}"),
+        .with(", temperature: 0.2"),
     ]
 }
 
