@@ -1,5 +1,5 @@
-//! Whatever the first endpoint of a chain does: who answers in the end, how often it was asked, what
-//! the note says, and that no key is told to anyone.
+//! Whatever the first endpoint of a chain does: who answers in the end, how often it was asked,
+//! what the note says, and that no key is told to anyone.
 //!
 //! The table is in `endpoint/`. Each behaviour meets a collector of its own: what a chain remembers
 //! of one (an open breaker, a format that is not known) must not change the outcome of the next.
