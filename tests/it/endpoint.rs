@@ -23,6 +23,20 @@ const ENDPOINT_KEY: &str = "sk-canary-5d2f81c09be74a6690aa";
 const KEY_PREFIX: &str = "sk-canary-5d2f";
 /// Everything that we and the libraries have to say.
 const LOUDEST: &str = "trace,tasseograph=trace";
+const ISSUE_KEYS: [&str; 9] = [
+    "severity",
+    "category",
+    "summary",
+    "evidence",
+    "source",
+    "verified",
+    "confirmed",
+    "user_text",
+    "records",
+];
+/// With the three dots of what was cut.
+const SUMMARY_CHARS_MAX: usize = 503;
+const EVIDENCE_CHARS_MAX: usize = 2_003;
 /// More at once would make each slower than its time limits on two cores.
 const AT_ONCE: usize = 4;
 
@@ -261,13 +275,17 @@ pub(crate) fn wrong_issues(collector: &Collector) -> Vec<String> {
             let short = |key: &str, chars: usize| {
                 issue[key].as_str().is_some_and(|value| value.chars().count() <= chars)
             };
-            // An escape takes up to 16 characters for one that was counted.
-            let well_formed = is("severity", &["warning", "critical"])
+            let known = issue
+                .as_object()
+                .is_some_and(|issue| issue.keys().all(|key| ISSUE_KEYS.contains(&key.as_str())));
+            let well_formed = known
+                && is("severity", &["warning", "critical"])
                 && is("category", &["memory", "storage", "network", "thermal", "driver"])
                 && is("source", &["rule", "llm"])
-                && short("summary", 500 * 16 + 3)
-                && short("evidence", 2_000 * 16 + 3)
+                && short("summary", SUMMARY_CHARS_MAX)
+                && short("evidence", EVIDENCE_CHARS_MAX)
                 && issue["verified"].is_boolean()
+                && issue["user_text"].is_boolean()
                 && issue["records"]
                     .as_array()
                     .is_some_and(|list| list.iter().all(serde_json::Value::is_u64));

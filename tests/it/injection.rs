@@ -195,6 +195,10 @@ fn what_programs_write_raises_no_alarm() {
     let critical = "SELECT hostname || ': ' || summary FROM findings
                     WHERE severity = 'critical' AND verified";
     wrong.extend(collector.rows(critical).iter().map(|row| format!("critical: {row:.200}")));
+    // What quotes the harmless record is the kernel's word; the rest is marked.
+    let unmarked = "SELECT issue.value ->> 'summary' FROM results, json_each(issues) AS issue
+                    WHERE issue.value ->> 'verified' AND issue.value ->> 'user_text' IS NOT 1";
+    wrong.extend(collector.rows(unmarked).iter().map(|row| format!("not marked: {row:.200}")));
     wrong.extend(wrong_issues(&collector));
     wrong.extend(leaks_and_dirt(&collector, &instructions(&endpoint.seen()[0])));
     assert_few(wrong);
