@@ -62,7 +62,7 @@ fn print_rows(collector: &Collector) {
 fn real_records_through_a_real_model_become_valid_rows() {
     let Some(models) = models() else { return };
     let server = models.serve(&models.chosen);
-    let collector = chain(&[server.endpoint(", timeout: 10m")]);
+    let collector = chain(&[server.endpoint(", timeout: 10m, max_tokens: 256")]);
     for (host, record) in [
         ("uncorrected", "2,0,1,-;EDAC MC0: 1 UE memory read error on DIMM_A1\n"),
         ("nvme", "4,0,1,-;nvme nvme0: controller is down; will reset: CSTS=0xffffffff\n"),
@@ -103,7 +103,7 @@ fn a_real_model_that_obeys_a_line_changes_no_status() {
     ];
     let Some(models) = models() else { return };
     let server = models.serve(&models.chosen);
-    let collector = chain(&[server.endpoint(", timeout: 10m"), BUILTIN.into()]);
+    let collector = chain(&[server.endpoint(", timeout: 10m, max_tokens: 256"), BUILTIN.into()]);
     for (number, begin) in CHOSEN.iter().enumerate() {
         let (prio, text) = LINES.iter().find(|(_, text)| text.starts_with(begin)).unwrap();
         let records = [(*prio, kmsg_form(text)), (2, FAILURE.to_owned())];
@@ -123,12 +123,13 @@ fn a_real_model_that_obeys_a_line_changes_no_status() {
 fn a_real_server_answers_with_and_without_a_schema() {
     let Some(models) = models() else { return };
     let server = models.small(4096);
-    let collector = chain(&[server.endpoint(", timeout: 10m"), BUILTIN.into()]);
+    let collector = chain(&[server.endpoint(", timeout: 10m, max_tokens: 256"), BUILTIN.into()]);
     post_edac(&collector, 0);
     wait_answered(&collector);
     print_rows(&collector);
     assert_eq!(last(&collector, "provider || ' ' || model"), "127.0.0.1 smollm2-135m-instruct");
-    assert_eq!(last(&collector, "status"), "warning", "the floor stands");
+    // So small a model may call it worse than it is, never better.
+    assert_ne!(last(&collector, "status"), "ok", "the floor stands");
 
     // The same server, behind one that knows no formats.
     let port = server.port;
@@ -136,7 +137,7 @@ fn a_real_server_answers_with_and_without_a_schema() {
         true => Act::Answer(400, r#"{"error":{"message":"unknown: response_format"}}"#.into()),
         false => Server::forward(port, seen),
     });
-    let entry = formatless.endpoint(", api_key_env: MODEL_KEY, timeout: 10m");
+    let entry = formatless.endpoint(", api_key_env: MODEL_KEY, timeout: 10m, max_tokens: 256");
     let collector = chain(&[entry, BUILTIN.into()]);
     post_edac(&collector, 0);
     wait_answered(&collector);
@@ -144,7 +145,7 @@ fn a_real_server_answers_with_and_without_a_schema() {
     assert!(formatless.count() >= 2, "asked {} times", formatless.count());
     assert!(!formatless.seen().last().unwrap().body.contains("response_format"));
     // What so small a model says without a schema may be no verdict; then the table's stands.
-    assert_eq!(last(&collector, "status"), "warning");
+    assert_ne!(last(&collector, "status"), "ok");
 }
 
 #[test]
@@ -159,7 +160,8 @@ fn a_wrong_key_goes_to_the_next_and_an_unknown_model_is_what_the_server_says() {
     assert!(last(&collector, "note").contains("HTTP 401"));
     assert!(!collector.process.log().contains("wrong-key-9b1c"));
 
-    let entry = server.endpoint(", timeout: 10m").replace("model: real", "model: gpt-99");
+    let entry =
+        server.endpoint(", timeout: 10m, max_tokens: 256").replace("model: real", "model: gpt-99");
     let collector = chain(&[entry, BUILTIN.into()]);
     post_edac(&collector, 0);
     wait_answered(&collector);
@@ -173,7 +175,7 @@ fn what_is_too_long_for_a_real_server_is_asked_in_parts() {
     let server = models.small(CONTEXT_TOKENS);
     let port = server.port;
     let watched = Scripted::start(move |_, seen| Server::forward(port, seen));
-    let entry = watched.endpoint(", api_key_env: MODEL_KEY, timeout: 10m");
+    let entry = watched.endpoint(", api_key_env: MODEL_KEY, timeout: 10m, max_tokens: 256");
     let collector = chain(&[entry, BUILTIN.into()]);
     let records: Vec<_> = (0..40).map(|page| (3, format!("{EDAC} page:0x{page:05x}"))).collect();
     post_delta(&collector, "web-1", 0, 0, &records);
@@ -193,7 +195,8 @@ fn a_model_that_is_still_loading_is_asked_again() {
     let server = models.begin(4096);
     let port = server.port;
     let watched = Scripted::start(move |_, seen| Server::forward(port, seen));
-    let entry = watched.endpoint(", api_key_env: MODEL_KEY, timeout: 10m, max_retries: 10");
+    let entry = watched
+        .endpoint(", api_key_env: MODEL_KEY, timeout: 10m, max_tokens: 256, max_retries: 10");
     let collector = chain(&[entry]);
     wait_until("it listens", || server.listens());
     post_edac(&collector, 0);
@@ -231,7 +234,10 @@ fn a_real_server_that_is_told_to_end_takes_no_worker_with_it() {
 fn two_real_servers_are_a_chain() {
     let Some(models) = models() else { return };
     let (first, second) = (models.small(4096), models.small(4096));
-    let collector = chain(&[first.endpoint(", timeout: 10m"), second.endpoint(", timeout: 10m")]);
+    let collector = chain(&[
+        first.endpoint(", timeout: 10m, max_tokens: 256"),
+        second.endpoint(", timeout: 10m, max_tokens: 256"),
+    ]);
     post_edac(&collector, 0);
     wait_answered(&collector);
     assert!(!last(&collector, "coalesce(note, '')").contains("llm_endpoints[0]"), "it answers");
