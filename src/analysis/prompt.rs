@@ -3,7 +3,9 @@
 //! Nothing from a log enters the system turn, and the fixed part never varies, so that endpoints
 //! can cache it. A change of its words is a new `PROMPT_VERSION`, which is stored with each result.
 
+use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
@@ -96,6 +98,21 @@ impl Prompt {
     }
 }
 
+/// So many words of the instructions in a row are no chance.
+const REPEATED_WORDS: usize = 12;
+
+/// Whether a text tells the instructions, or a part of them.
+pub(super) fn tells_instructions(text: &str) -> bool {
+    static RUNS: LazyLock<HashSet<Vec<String>>> =
+        LazyLock::new(|| words(SYSTEM).windows(REPEATED_WORDS).map(<[_]>::to_vec).collect());
+    words(text).windows(REPEATED_WORDS).any(|run| RUNS.contains(run))
+}
+
+fn words(text: &str) -> Vec<String> {
+    let bare = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+    text.split_whitespace().map(bare).collect()
+}
+
 fn lost(count: u64) -> String {
     if count == 0 { String::new() } else { format!("{{\"lost\":{count}}},") }
 }
@@ -182,6 +199,24 @@ mod tests {
                 assert_eq!(user, json!({"records": [element]}), "{text}");
                 assert!(!prompts[0].user.chars().any(crate::kernel::is_unprintable), "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn a_text_that_tells_the_instructions_is_known() {
+        for (text, tells) in [
+            (SYSTEM, true),
+            (&SYSTEM[200..300], true),
+            (
+                "so: YOU review  Linux\nkernel log records of bare-metal servers for an operations",
+                true,
+            ),
+            ("", false),
+            ("corrected ECC errors on DIMM_A1, rising", false),
+            ("nvme0: the controller times out and resets; act today", false),
+            ("You review Linux kernel", false),
+        ] {
+            assert_eq!(tells_instructions(text), tells, "{text}");
         }
     }
 

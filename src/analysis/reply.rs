@@ -12,6 +12,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use super::prompt::tells_instructions;
 use super::quotes::{Quotes, folded};
 use super::signatures::sign;
 use super::verdict::{EVIDENCE_CHARS_MAX, ISSUES_MAX, RECORDS_PER_ISSUE_MAX, to_store, worst};
@@ -107,11 +108,15 @@ fn issue(entry: &Value, records: &[Record], quotes: &Quotes<'_>) -> Result<Issue
     if summary.is_empty() {
         return Err("an empty \"summary\"".to_owned());
     }
+    let texts = evidence_texts(entry.get("evidence"));
+    let told = |text: &str| tells_instructions(beginning(text, EVIDENCE_CHARS_MAX));
+    if told(&summary) || texts.iter().any(|text| told(text)) {
+        return Err("it repeats the instructions".to_owned());
+    }
     let severity = Severity::from_name(&word(severity))
         .ok_or_else(|| format!("severity {} is not warning or critical", shown(severity)))?;
     let category = Category::from_name(&word(category))
         .ok_or_else(|| format!("category {} is not one of ours", shown(category)))?;
-    let texts = evidence_texts(entry.get("evidence"));
     let mut issue = Issue {
         severity,
         category,
