@@ -29,6 +29,13 @@ fn head(lines: &[&str]) -> Vec<u8> {
     text.into_bytes()
 }
 
+fn heartbeat() -> Vec<u8> {
+    let body = br#"{"hostname":"h","lines":null}"#;
+    let mut bytes = head(&[&format!("Content-Length: {}", body.len())]);
+    bytes.extend_from_slice(body);
+    bytes
+}
+
 #[test]
 fn a_connection_is_kept_alive_and_requests_may_follow_each_other() {
     let collector = Collector::start();
@@ -164,9 +171,7 @@ fn strangers_of_one_address_wait_for_their_turn_and_agents_do_not() {
 fn where_all_connections_are_taken_the_quietest_makes_room() {
     let collector = Collector::with(&format!("{BUILTIN}max_connections: 6\n"));
     let mut agent = connect(collector.port);
-    let beat = r#"{"hostname":"h","lines":null}"#;
-    let mut bytes = head(&[&format!("Content-Length: {}", beat.len())]);
-    bytes.extend_from_slice(beat.as_bytes());
+    let bytes = heartbeat();
     agent.write_all(&bytes).unwrap();
     assert_eq!(read_answer(&mut agent).status, 200);
     let strangers: Vec<_> = (0..20).map(|_| silent(collector.port)).collect();
@@ -228,9 +233,7 @@ fn a_renewed_certificate_is_served_and_a_broken_one_is_not() {
 fn idle_agents_take_no_thread_and_little_memory() {
     let collector = Collector::start();
     let (threads, memory) = (collector.process.threads().len(), collector.process.rss_kib());
-    let beat = r#"{"hostname":"h","lines":null}"#;
-    let mut bytes = head(&[&format!("Content-Length: {}", beat.len())]);
-    bytes.extend_from_slice(beat.as_bytes());
+    let bytes = heartbeat();
     let config = client_config();
     let agents: Vec<_> = (0..500)
         .map(|_| {
@@ -251,9 +254,7 @@ fn one_address_cannot_take_all_connections() {
     let settings = "max_connections: 64\nmax_strangers_per_address: 8\n";
     let mut collector = Collector::with(&format!("{BUILTIN}{settings}"));
     let mut agent = connect(collector.port);
-    let beat = r#"{"hostname":"h","lines":null}"#;
-    let mut bytes = head(&[&format!("Content-Length: {}", beat.len())]);
-    bytes.extend_from_slice(beat.as_bytes());
+    let bytes = heartbeat();
     agent.write_all(&bytes).unwrap();
     assert_eq!(read_answer(&mut agent).status, 200);
     let strangers: Vec<_> = (0..300)
