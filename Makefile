@@ -74,9 +74,12 @@ powercut:
 real-model:
 	TASSEOGRAPH_REAL_MODEL=qwen $(CARGO) test --locked --test it real_model -- --nocapture
 
-# The binary, the units and example configurations. A configuration that is there stays as it is.
+# The binary, its manual page, the units and example configurations. A configuration that is there stays as it is.
 install: dist/tasseograph
 	install -D -m 0755 dist/tasseograph "$(DESTDIR)$(PREFIX)/bin/tasseograph"
+	install -d -m 0755 "$(DESTDIR)$(PREFIX)/share/man/man1"
+	dist/tasseograph man > "$(DESTDIR)$(PREFIX)/share/man/man1/tasseograph.1"
+	chmod 0644 "$(DESTDIR)$(PREFIX)/share/man/man1/tasseograph.1"
 	install -d -m 0755 "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SYSCONFDIR)/tasseograph"
 	@for unit in tasseograph-agent tasseograph-collector; do \
 		to="$(DESTDIR)$(UNITDIR)/$$unit.service"; \

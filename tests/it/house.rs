@@ -49,7 +49,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("env_logger", &["src/sys/log.rs"]),
     ("httparse", &["src/gate/"]),
     ("jiff", &["src/time/"]),
-    ("lexopt", &["src/cli.rs"]),
+    ("lexopt", &["src/cli/"]),
     ("log", &["src/"]), // less where the room decides
     ("ring", &["src/sys/", "src/gate/"]),
     ("rusqlite", &["src/store/"]),

@@ -23,6 +23,7 @@ mod ingest;
 mod injection;
 mod keys;
 mod kmsg;
+mod manual;
 mod pin;
 mod queue;
 mod readme;

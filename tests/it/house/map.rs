@@ -53,7 +53,8 @@ impl Map {
     }
 }
 
-/// `time` of `src/time/wall.rs`, `cli` of `src/cli.rs`; the files that join the rooms are in none.
+/// `time` of `src/time/wall.rs`, `exit` of `src/exit.rs`; the files that join the rooms are in
+/// none.
 pub(super) fn room_of(path: &str) -> Option<&str> {
     let name = path.strip_prefix("src/")?.split('/').next()?;
     let room = name.strip_suffix(".rs").unwrap_or(name);
