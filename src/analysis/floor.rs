@@ -45,7 +45,13 @@ pub(crate) fn settle(model: Verdict, records: &[Record]) -> Verdict {
     }
     issues.extend(added);
     issues.sort_by_key(badness);
-    Verdict { status: worst(&issues), model_status: model.model_status, issues, complaints }
+    Verdict {
+        status: worst(&issues),
+        model_status: model.model_status,
+        rule_status: floor.status,
+        issues,
+        complaints,
+    }
 }
 
 /// The worst first, and what counts before what does not.
@@ -182,6 +188,7 @@ mod tests {
             let found: Vec<_> = verdict.issues.iter().map(shown).collect();
             assert_eq!(found, expected, "{status} {issues:#?}");
             assert_eq!(verdict.status, Status::Critical);
+            assert_eq!(verdict.rule_status, Status::Critical);
             assert_eq!(verdict.model_status.map(Status::name), Some(status));
             let disagrees = verdict.complaints.iter().any(|complaint| {
                 *complaint == format!("a model says {status}, a signature critical")

@@ -64,7 +64,8 @@ impl Verdict {
         } else if said > status {
             complaints.push(format!("status {} without an issue that shows it", said.name()));
         }
-        Ok(Self { status, model_status: Some(said), issues, complaints })
+        let (model_status, rule_status) = (Some(said), Status::Ok);
+        Ok(Self { status, model_status, rule_status, issues, complaints })
     }
 }
 

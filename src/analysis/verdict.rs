@@ -68,6 +68,8 @@ pub(crate) struct Verdict {
     /// What a model gave as the status, the worst where several were asked. It raises nothing and
     /// lowers nothing; `None` where no model was asked.
     pub(crate) model_status: Option<Status>,
+    /// What the signature table alone finds; ok as long as it was not asked.
+    pub(crate) rule_status: Status,
     pub(crate) issues: Vec<Issue>,
     /// What had to be mended or left out of the reply, for the log and for counting.
     pub(crate) complaints: Vec<String>,
@@ -147,15 +149,23 @@ impl Issue {
 impl Verdict {
     /// A verdict over issues that need no checking: the signature table's.
     pub(crate) fn from_issues(issues: Vec<Issue>) -> Self {
-        Self { status: worst(&issues), model_status: None, issues, complaints: Vec::new() }
+        let status = worst(&issues);
+        let complaints = Vec::new();
+        Self { status, model_status: None, rule_status: status, issues, complaints }
     }
 
     /// Adds what another part of the same delta came to.
     pub(crate) fn merge(&mut self, other: Self) {
         self.status = self.status.max(other.status);
         self.model_status = self.model_status.max(other.model_status);
+        self.rule_status = self.rule_status.max(other.rule_status);
         self.issues.extend(other.issues);
         self.complaints.extend(other.complaints);
+    }
+
+    /// Issues whose evidence no record holds.
+    pub(crate) fn unverified(&self) -> usize {
+        self.issues.iter().filter(|issue| !issue.verified).count()
     }
 
     /// The `issues` column: a JSON array.

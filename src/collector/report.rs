@@ -21,7 +21,7 @@ struct Question {
 }
 
 /// What an operator asks first. README.md has the two without a title.
-const QUESTIONS: [Question; 8] = [
+const QUESTIONS: [Question; 9] = [
     Question {
         title: None,
         sql: "SELECT status, COUNT(*) FROM results GROUP BY status",
@@ -36,11 +36,10 @@ const QUESTIONS: [Question; 8] = [
     },
     Question {
         title: Some("deltas that wait for their analysis"),
-        sql: "SELECT deltas.hostname, COUNT(*) AS deltas, MIN(deltas.received_at) AS oldest, \
-              MAX(results.note) AS note \
-              FROM deltas LEFT JOIN results ON results.delta_id = deltas.id \
-              WHERE deltas.state IN ('pending', 'running') \
-              GROUP BY deltas.hostname ORDER BY oldest",
+        sql: "SELECT hostname, COUNT(*) AS deltas, SUM(urgent) AS urgent, \
+              SUM(put_back) AS put_back, MIN(received_at) AS oldest, \
+              MAX(note) FILTER (WHERE status = 'llm_unavailable') AS note \
+              FROM backlog GROUP BY hostname ORDER BY oldest",
         limited: true,
     },
     Question {
@@ -62,18 +61,30 @@ const QUESTIONS: [Question; 8] = [
     },
     Question {
         title: Some("findings, critical first"),
-        sql: "SELECT timestamp, hostname, severity, category, summary, evidence FROM findings \
-              ORDER BY severity, timestamp DESC",
+        sql: "SELECT timestamp, hostname, severity, category, doubt, summary, evidence \
+              FROM findings ORDER BY doubt IS NOT NULL, severity, timestamp DESC",
+        limited: true,
+    },
+    Question {
+        title: Some("what models said that does not stand"),
+        sql: "SELECT provider, model, SUM(unverified) AS unverified, \
+              SUM(disagreement) AS disagreements FROM \
+              (SELECT provider, model, unverified, 0 AS disagreement FROM results \
+                  WHERE unverified > 0 \
+              UNION ALL SELECT provider, model, 0, 1 FROM results WHERE disagreement = 1) \
+              GROUP BY provider, model ORDER BY disagreements DESC, unverified DESC",
         limited: true,
     },
     Question {
         title: Some("hosts, worst first"),
         sql: "SELECT hosts.hostname, last_seen, kernel, records_lost, \
-              COUNT(*) FILTER (WHERE severity = 'critical') AS critical, \
-              COUNT(*) FILTER (WHERE severity = 'warning') AS warning \
-              FROM hosts LEFT JOIN findings ON findings.hostname = hosts.hostname \
-              GROUP BY hosts.hostname \
-              ORDER BY critical DESC, warning DESC, records_lost DESC, hosts.hostname",
+              coalesce(critical, 0) AS critical, coalesce(warning, 0) AS warning \
+              FROM hosts LEFT JOIN (SELECT hostname, \
+                  COUNT(*) FILTER (WHERE severity = 'critical') AS critical, \
+                  COUNT(*) FILTER (WHERE severity = 'warning') AS warning \
+                  FROM findings WHERE doubt IS NULL GROUP BY hostname) AS found \
+              ON found.hostname = hosts.hostname \
+              ORDER BY 5 DESC, 6 DESC, records_lost DESC, hosts.hostname",
         limited: true,
     },
     Question {
@@ -107,6 +118,7 @@ pub(crate) fn report(db: &Path, query: Option<&str>) -> Exit {
 }
 
 fn whole(reader: &Reader) -> Result<String, StoreError> {
+    reader.must_be_current()?;
     let parts = QUESTIONS.iter().map(|question| part(reader, question));
     Ok(parts.collect::<Result<Vec<_>, _>>()?.join("\n"))
 }
@@ -132,4 +144,29 @@ fn part(reader: &Reader, question: &Question) -> Result<String, StoreError> {
 
 fn table(answer: &Table, of: usize) -> String {
     render_table(&answer.columns, &answer.rows, of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    /// A report is asked for when a fleet is in trouble, and must not read all that it ever sent.
+    #[test]
+    fn no_question_reads_a_large_table_whole() {
+        let folder = std::env::temp_dir().join(format!("tg-questions-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let db = folder.join("t.db");
+        drop(Store::open(&db).unwrap());
+        let reader = Reader::open(&db).unwrap();
+        for Question { sql, .. } in QUESTIONS {
+            let plan = reader.query(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            for step in plan.rows.iter().filter_map(|row| row.last()) {
+                let whole = ["SCAN results", "SCAN deltas"].iter().any(|scan| step == scan);
+                let by_host = step.starts_with("SCAN results USING INDEX results_host");
+                assert!(!whole && !by_host, "{sql}: {step}");
+            }
+        }
+        drop(std::fs::remove_dir_all(&folder));
+    }
 }

@@ -9,9 +9,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::spawn;
-use crate::analysis::{Status, judge};
+use crate::analysis::Status;
 use crate::analyze::{Analysis, Analyst, Unavailable};
-use crate::store::{DeltaId, Fate, Outcome, Store, StoreError, Work};
+use crate::store::{DeltaId, Fate, Floor, Outcome, Store, StoreError, Work};
 use crate::sys::log::Limited;
 use crate::sys::{clock, random};
 use crate::time::{Mono, Random, full_jitter};
@@ -304,6 +304,8 @@ fn analysed(analysis: Analysis, took: Duration) -> Outcome {
     Outcome {
         status: analysis.verdict.status.name(),
         model_status: analysis.verdict.model_status.map(Status::name),
+        rule_status: analysis.verdict.rule_status.name(),
+        unverified: analysis.verdict.unverified(),
         issues: analysis.verdict.issues_json(),
         latency_ms: took.as_millis() as u64,
         note: note(notes),
@@ -316,11 +318,13 @@ fn analysed(analysis: Analysis, took: Duration) -> Outcome {
 
 /// What there is without any answer: the signature table's findings, which need none.
 fn failure(status: &'static str, reasons: &[String], work: &Work, took: Duration) -> Outcome {
-    let floor = catch_unwind(AssertUnwindSafe(|| judge(&work.read()).issues_json()));
+    let floor = Floor::of(|| work.read());
     Outcome {
         status,
         model_status: None,
-        issues: floor.unwrap_or_else(|_| "[]".into()),
+        rule_status: floor.status.name(),
+        unverified: 0,
+        issues: floor.issues,
         latency_ms: took.as_millis() as u64,
         provider: None,
         model: None,

@@ -6,16 +6,13 @@
 //! as it was before it came from a backup, is asked to go back to the cursor.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Conflict, Store, StoreError, conflict, lanes};
-use crate::analysis::{Status, judge};
+use super::{Conflict, DeltaId, Floor, Store, StoreError, conflict, lanes};
 use crate::kernel::{
-    BootId, Delta, Loss, LossReason, Record, Seq, SeqRange, escape_controls, is_unprintable,
-    read_log,
+    BootId, Delta, Loss, LossReason, Seq, SeqRange, escape_controls, is_unprintable, read_log,
 };
 use crate::sys::crash;
 use crate::time::Wall;
@@ -127,34 +124,22 @@ struct Rows {
     readable: String,
     /// A JSON array.
     records: String,
-    /// The signature table finds something critical.
-    urgent: bool,
+    floor: Floor,
 }
 
 impl Rows {
     fn of_text(lines: &[String]) -> Self {
         let readable = lines.iter().map(|line| format!("{line}\n")).collect();
-        let urgent = is_urgent(|| read_log(lines.join("\n").as_bytes()).records);
-        Self { lines: lines.len(), readable, records: json_array(lines), urgent }
+        let floor = Floor::of(|| read_log(lines.join("\n").as_bytes()).records);
+        Self { lines: lines.len(), readable, records: json_array(lines), floor }
     }
 
     fn of_records(delta: &Delta, boot_time: Option<Wall>, timestamp: Wall) -> Self {
         let lines: Vec<&String> = delta.records.iter().map(|(_, line)| line).collect();
         let readable = delta.readable(boot_time.unwrap_or(timestamp), timestamp);
-        let urgent = is_urgent(|| delta.parsed());
-        Self { lines: lines.len(), readable, records: json_array(&lines), urgent }
+        let floor = Floor::of(|| delta.parsed());
+        Self { lines: lines.len(), readable, records: json_array(&lines), floor }
     }
-}
-
-/// Found out before the row is written, in the handler's own time: a worker could find out only
-/// once it is free, which is what an urgent delta cannot wait for. No fault of the table's may keep
-/// records from being stored.
-fn is_urgent(records: impl FnOnce() -> Vec<Record>) -> bool {
-    let judged = catch_unwind(AssertUnwindSafe(|| judge(&records()).status == Status::Critical));
-    judged.unwrap_or_else(|_| {
-        log::error!("the signature table panicked over a post");
-        false
-    })
 }
 
 impl Ready {
@@ -417,6 +402,7 @@ fn insert_delta(
     place: Option<(&BootId, SeqRange)>,
     rows: &Rows,
 ) -> Result<(), StoreError> {
+    let urgent = rows.floor.is_urgent();
     connection
         .prepare_cached(
             "INSERT INTO deltas (hostname, boot_id, first_seq, next_seq, timestamp, received_at,
@@ -433,7 +419,9 @@ fn insert_delta(
             rows.lines,
             rows.readable,
             rows.records,
-            rows.urgent
+            urgent
         ])?;
-    lanes::join(connection, &post.host, connection.last_insert_rowid(), rows.urgent)
+    let id = connection.last_insert_rowid();
+    let waits = lanes::join(connection, &post.host, id, urgent)?;
+    rows.floor.write_ahead(connection, DeltaId(id), waits, post.received_at)
 }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A host goes ahead as long as anything of it is urgent: what is older comes first all the same,
-//! so that order holds. Everything here is said by `deltas` too, and is made anew at each start.
+//! so that order holds. What was put back to be analysed again comes after all that is new, of its
+//! host and of others: it has been waited for once. Everything here is said by `deltas` too, and is made anew at each start.
 
 use std::time::Duration;
 
@@ -43,47 +44,58 @@ pub(super) fn begin(connection: &mut Connection, now: Wall) -> Result<(), StoreE
     }
     transaction.execute("DELETE FROM lanes", [])?;
     transaction.execute(
-        "INSERT INTO lanes (hostname, delta_id, urgent, state, due_at)
-         SELECT head.hostname, head.id,
+        "INSERT INTO lanes (hostname, delta_id, put_back, urgent, state, due_at)
+         SELECT head.hostname, head.id, head.put_back,
              EXISTS (SELECT 1 FROM deltas AS one WHERE one.hostname = head.hostname
-                 AND one.state = 'pending' AND one.urgent = 1),
+                 AND one.state = 'pending' AND one.urgent = 1 AND one.put_back = 0),
              iif(head.attempts > 0 AND head.next_attempt_at > ?1, 'later', 'ready'),
              head.next_attempt_at
-         FROM (SELECT min(id) AS id FROM deltas WHERE state = 'pending' GROUP BY hostname) AS first
-         JOIN deltas AS head ON head.id = first.id",
+         FROM (SELECT DISTINCT hostname FROM deltas WHERE state = 'pending') AS host
+         JOIN deltas AS head ON head.id = (SELECT id FROM deltas AS one
+             WHERE one.hostname = host.hostname AND one.state = 'pending'
+             ORDER BY one.put_back, one.id LIMIT 1)",
         [now.to_string()],
     )?;
     Ok(transaction.commit()?)
 }
 
-/// A delta has come: behind those of its host that wait.
+/// A delta has come: behind those of its host that wait, before what was put back; says whether
+/// any wait.
 pub(super) fn join(
     connection: &Connection,
     host: &HostName,
     delta: i64,
     urgent: bool,
-) -> Result<(), StoreError> {
-    connection
+) -> Result<bool, StoreError> {
+    let head: Option<i64> = connection
         .prepare_cached(
-            "INSERT INTO lanes (hostname, delta_id, urgent, state, due_at)
-             VALUES (?1, ?2, ?3, 'ready', '')
-             ON CONFLICT (hostname) DO UPDATE SET urgent = 1 WHERE excluded.urgent > urgent",
+            "INSERT INTO lanes (hostname, delta_id, put_back, urgent, state, due_at)
+             VALUES (?1, ?2, 0, ?3, 'ready', '')
+             ON CONFLICT (hostname) DO UPDATE SET
+                 urgent = max(urgent, excluded.urgent),
+                 state = iif(put_back = 1 AND state != 'running', 'ready', state),
+                 delta_id = iif(put_back = 1 AND state != 'running', excluded.delta_id, delta_id),
+                 put_back = iif(state != 'running', 0, put_back)
+             WHERE excluded.urgent > urgent OR put_back = 1
+             RETURNING delta_id",
         )?
-        .execute(params![host.as_str(), delta, urgent])?;
-    Ok(())
+        .query_row(params![host.as_str(), delta, urgent], |row| row.get(0))
+        .optional()?;
+    Ok(head != Some(delta))
 }
 
 const DUE: &str = "UPDATE lanes SET state = 'ready' WHERE state = 'later' AND due_at <= ?1";
 const CLAIM: &str = "UPDATE lanes SET state = 'running'
      WHERE hostname = (SELECT hostname FROM lanes WHERE state = 'ready'
-         ORDER BY urgent DESC, delta_id LIMIT 1)
+         ORDER BY urgent DESC, put_back, delta_id LIMIT 1)
      RETURNING hostname, delta_id";
-const HEAD: &str = "SELECT id, next_attempt_at, attempts > 0 AND next_attempt_at > ?2 FROM deltas
-     WHERE hostname = ?1 AND state = 'pending' ORDER BY id LIMIT 1";
-const URGENT: &str =
-    "SELECT 1 FROM deltas WHERE hostname = ?1 AND state = 'pending' AND urgent = 1 LIMIT 1";
+const HEAD: &str = "SELECT id, put_back, next_attempt_at,
+         attempts > 0 AND next_attempt_at > ?2 FROM deltas
+     WHERE hostname = ?1 AND state = 'pending' ORDER BY put_back, id LIMIT 1";
+const URGENT: &str = "SELECT 1 FROM deltas
+     WHERE hostname = ?1 AND state = 'pending' AND urgent = 1 AND put_back = 0 LIMIT 1";
 
-/// Takes the host whose turn it is; says which, and its oldest delta.
+/// Takes the host whose turn it is; says which, and its next delta.
 pub(super) fn claim(
     connection: &Connection,
     now: Wall,
@@ -98,11 +110,13 @@ pub(super) fn claim(
 
 /// The host's next delta has its turn, once it is due; a host without one leaves.
 pub(super) fn advance(connection: &Connection, host: &str, now: Wall) -> Result<(), StoreError> {
-    let head: Option<(i64, String, bool)> = connection
+    let head: Option<(i64, bool, String, bool)> = connection
         .prepare_cached(HEAD)?
-        .query_row([host, &now.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row([host, &now.to_string()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
         .optional()?;
-    let Some((delta, due_at, is_later)) = head else {
+    let Some((delta, put_back, due_at, is_later)) = head else {
         connection.prepare_cached("DELETE FROM lanes WHERE hostname = ?1")?.execute([host])?;
         return Ok(());
     };
@@ -110,12 +124,12 @@ pub(super) fn advance(connection: &Connection, host: &str, now: Wall) -> Result<
     let state = if is_later { "later" } else { "ready" };
     connection
         .prepare_cached(
-            "INSERT INTO lanes (hostname, delta_id, urgent, state, due_at)
-             VALUES (?1, ?2, ?3, ?4, ?5)
+            "INSERT INTO lanes (hostname, delta_id, put_back, urgent, state, due_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (hostname) DO UPDATE
-                 SET delta_id = ?2, urgent = ?3, state = ?4, due_at = ?5",
+                 SET delta_id = ?2, put_back = ?3, urgent = ?4, state = ?5, due_at = ?6",
         )?
-        .execute(params![host, delta, urgent, state, due_at])?;
+        .execute(params![host, delta, put_back, urgent, state, due_at])?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 
 mod check;
 mod conflict;
+mod floor;
 mod group;
 mod ingest;
 mod lanes;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 pub(crate) use conflict::Conflict;
+pub(crate) use floor::Floor;
 pub(crate) use group::Health;
 pub(crate) use ingest::{Arrival, KeyKind, Stored};
 pub(crate) use queue::{DeltaId, Fate, Outcome, Work};

@@ -25,7 +25,7 @@ const AHEAD_MAX: Duration = Duration::from_secs(10 * 60);
 const MICROS: f64 = 1e6;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct DeltaId(i64);
+pub(crate) struct DeltaId(pub(super) i64);
 
 impl std::fmt::Display for DeltaId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -57,6 +57,10 @@ pub(crate) struct Outcome {
     pub(crate) status: &'static str,
     /// What the model itself said.
     pub(crate) model_status: Option<&'static str>,
+    /// What the signature table alone says.
+    pub(crate) rule_status: &'static str,
+    /// Issues whose evidence no record holds.
+    pub(crate) unverified: usize,
     /// A JSON array.
     pub(crate) issues: String,
     pub(crate) latency_ms: u64,
@@ -128,14 +132,15 @@ impl Store {
         self.write(move |connection| move_on(connection, id, fate, now))
     }
 
-    /// How many deltas wait for their analysis, since when the oldest does, and how many were given
-    /// up.
+    /// How many deltas wait for their analysis, since when the oldest does that was not put back,
+    /// and how many were given up.
     pub(crate) fn backlog(&self) -> Result<(u64, Option<String>, u64), StoreError> {
         let connection = self.lock();
         let waiting = connection.query_row(
             "SELECT (SELECT COUNT(*) FROM deltas WHERE state = 'pending')
                  + (SELECT COUNT(*) FROM deltas WHERE state = 'running'),
-                 (SELECT received_at FROM deltas WHERE id = (SELECT min(delta_id) FROM lanes)),
+                 (SELECT received_at FROM deltas
+                      WHERE id = (SELECT min(delta_id) FROM lanes WHERE put_back = 0)),
                  (SELECT COUNT(*) FROM deltas WHERE state = 'failed')",
             [],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
@@ -243,8 +248,8 @@ fn missing(
 }
 
 /// An answer takes the place of whatever was there; what is none leaves an answer that an earlier
-/// analysis had.
-fn write_result(
+/// analysis had. Who has no provider is none.
+pub(super) fn write_result(
     connection: &Connection,
     id: DeltaId,
     outcome: &Outcome,
@@ -253,14 +258,14 @@ fn write_result(
     connection
         .prepare_cached(
             "INSERT INTO results (delta_id, timestamp, hostname, status, issues, api_latency_ms,
-                 provider, model, prompt_version, note, created_at, updated_at, model_status)
-             SELECT id, timestamp, hostname, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10
+                 provider, model, prompt_version, note, created_at, updated_at, model_status,
+                 rule_status, unverified)
+             SELECT id, timestamp, hostname, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12
                  FROM deltas WHERE id = ?1
              ON CONFLICT (delta_id) DO UPDATE SET status = ?2, issues = ?3, api_latency_ms = ?4,
                  provider = ?5, model = ?6, prompt_version = ?7, note = ?8, updated_at = ?9,
-                 model_status = ?10
-             WHERE status IN ('llm_unavailable', 'error')
-                 OR ?2 NOT IN ('llm_unavailable', 'error')",
+                 model_status = ?10, rule_status = ?11, unverified = ?12
+             WHERE results.provider IS NULL OR ?5 IS NOT NULL",
         )?
         .execute(params![
             id.0,
@@ -272,9 +277,15 @@ fn write_result(
             outcome.prompt_version,
             outcome.note,
             now.to_string(),
-            outcome.model_status
+            outcome.model_status,
+            outcome.rule_status,
+            whole(outcome.unverified as u64)
         ])?;
     Ok(())
+}
+
+fn whole(figure: u64) -> i64 {
+    i64::try_from(figure).unwrap_or(i64::MAX)
 }
 
 /// Figures and names are an endpoint's: whatever they are, they can be stored.
@@ -284,7 +295,6 @@ fn write_calls(
     calls: &[Call],
     now: Wall,
 ) -> Result<(), StoreError> {
-    let whole = |figure: u64| i64::try_from(figure).unwrap_or(i64::MAX);
     for call in calls {
         connection
             .prepare_cached(
@@ -331,6 +341,8 @@ mod tests {
         Outcome {
             status,
             model_status: (status == "ok").then_some(status),
+            rule_status: "ok",
+            unverified: 0,
             issues: "[]".into(),
             latency_ms: 1,
             provider: None,

@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{BUSY_TIMEOUT, StoreError};
+use super::{BUSY_TIMEOUT, StoreError, schema};
 
 pub(crate) struct Reader {
     connection: Connection,
@@ -30,6 +30,11 @@ impl Reader {
         })?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         Ok(Self { connection })
+    }
+
+    /// For questions of ours, which name what the present schema has.
+    pub(crate) fn must_be_current(&self) -> Result<(), StoreError> {
+        schema::must_be_current(&self.connection)
     }
 
     pub(crate) fn query(&self, sql: &str) -> Result<Table, StoreError> {

@@ -19,7 +19,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Which {
     pub(crate) id: Option<i64>,
     pub(crate) host: Option<String>,
-    /// Of their results.
+    /// Of their results; what was given up counts as `error`, also where an older answer stands.
     pub(crate) status: Option<String>,
     /// When the agent read them: from then on.
     pub(crate) since: Option<Wall>,
@@ -28,22 +28,21 @@ pub(crate) struct Which {
 }
 
 const PUT_BACK: &str = "UPDATE deltas
-     SET state = 'pending', attempts = 0, unusable = 0, interrupted = 0, next_attempt_at = ?8
+     SET state = 'pending', put_back = 1, attempts = 0, unusable = 0, interrupted = 0,
+         next_attempt_at = ?8
      WHERE id IN (
          SELECT deltas.id FROM deltas LEFT JOIN results ON results.delta_id = deltas.id
          WHERE deltas.id > ?1 AND deltas.id <= ?2 AND deltas.state IN ('done', 'failed')
              AND (?3 IS NULL OR deltas.id = ?3) AND (?4 IS NULL OR deltas.hostname = ?4)
-             AND (?5 IS NULL OR results.status = ?5) AND (?6 IS NULL OR deltas.timestamp >= ?6)
-             AND (?7 IS NULL OR deltas.timestamp < ?7)
+             AND (?5 IS NULL OR results.status = ?5 OR ?5 = 'error' AND deltas.state = 'failed')
+             AND (?6 IS NULL OR deltas.timestamp >= ?6) AND (?7 IS NULL OR deltas.timestamp < ?7)
          ORDER BY deltas.id LIMIT ?9)
-     RETURNING id, hostname, urgent";
-/// The host's turn comes with its oldest delta; one that is under analysis is not disturbed.
-const PUT_IN_LANE: &str = "INSERT INTO lanes (hostname, delta_id, urgent, state, due_at)
-     VALUES (?1, ?2, ?3, 'ready', '')
-     ON CONFLICT (hostname) DO UPDATE SET
-         urgent = max(urgent, excluded.urgent),
-         state = iif(state != 'running' AND excluded.delta_id < delta_id, 'ready', state),
-         delta_id = iif(state != 'running', min(delta_id, excluded.delta_id), delta_id)";
+     RETURNING id, hostname";
+/// Behind what is new of the host; one that is under analysis is not disturbed.
+const PUT_IN_LANE: &str = "INSERT INTO lanes (hostname, delta_id, put_back, urgent, state, due_at)
+     VALUES (?1, ?2, 1, 0, 'ready', '')
+     ON CONFLICT (hostname) DO UPDATE SET state = 'ready', delta_id = excluded.delta_id
+     WHERE put_back = 1 AND state != 'running' AND excluded.delta_id < delta_id";
 
 /// Puts back what is done or given up; says how many. Old results stay until new ones come.
 pub(crate) fn reanalyse(path: &Path, which: &Which, now: Wall) -> Result<usize, StoreError> {
@@ -66,7 +65,7 @@ fn put_back(connection: &mut Connection, which: &Which, now: Wall) -> Result<usi
     let (mut after, mut count) = (i64::MIN, 0);
     loop {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let put: Vec<(i64, String, bool)> = transaction
+        let put: Vec<(i64, String)> = transaction
             .prepare_cached(PUT_BACK)?
             .query_map(
                 params![
@@ -80,15 +79,15 @@ fn put_back(connection: &mut Connection, which: &Which, now: Wall) -> Result<usi
                     now.to_string(),
                     ROWS_MAX
                 ],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+                |row| Ok((row.get(0)?, row.get(1)?)),
             )?
             .collect::<rusqlite::Result<_>>()?;
-        for (id, host, urgent) in &put {
-            transaction.prepare_cached(PUT_IN_LANE)?.execute(params![host, id, urgent])?;
+        for (id, host) in &put {
+            transaction.prepare_cached(PUT_IN_LANE)?.execute(params![host, id])?;
         }
         transaction.commit()?;
         count += put.len();
-        match put.iter().map(|(id, ..)| *id).max() {
+        match put.iter().map(|(id, _)| *id).max() {
             Some(last) => after = last,
             None => return Ok(count),
         }

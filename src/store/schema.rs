@@ -165,6 +165,93 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX calls_created ON calls (created_at);
     CREATE INDEX calls_delta ON calls (delta_id);
 ",
+    "
+    -- 1: to be analysed again, after what is new.
+    ALTER TABLE deltas ADD COLUMN put_back INTEGER NOT NULL DEFAULT 0;
+    DROP INDEX deltas_pending;
+    DROP INDEX deltas_urgent;
+    CREATE INDEX deltas_pending ON deltas (hostname, put_back, id) WHERE state = 'pending';
+    CREATE INDEX deltas_urgent ON deltas (hostname, id)
+        WHERE state = 'pending' AND urgent = 1 AND put_back = 0;
+
+    -- Made anew at each start.
+    DROP TABLE lanes;
+    CREATE TABLE lanes (
+        hostname TEXT PRIMARY KEY,
+        delta_id INTEGER NOT NULL,       -- whose turn it is, or the one under analysis
+        put_back INTEGER NOT NULL,       -- that delta's
+        urgent INTEGER NOT NULL,         -- 1: something new is
+        state TEXT NOT NULL CHECK (state IN ('ready', 'later', 'running')),
+        due_at TEXT NOT NULL             -- of 'later'
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX lanes_ready ON lanes (urgent DESC, put_back, delta_id) WHERE state = 'ready';
+    CREATE INDEX lanes_later ON lanes (due_at) WHERE state = 'later';
+
+    -- What the signature table alone says; NULL in rows of before.
+    ALTER TABLE results ADD COLUMN rule_status TEXT
+        CHECK (rule_status IN ('ok', 'warning', 'critical'));
+    -- Issues whose evidence no record holds.
+    ALTER TABLE results ADD COLUMN unverified INTEGER NOT NULL DEFAULT 0;
+    -- 1: the model said less than the signature table.
+    ALTER TABLE results ADD COLUMN disagreement INTEGER GENERATED ALWAYS AS (
+        CASE rule_status
+            WHEN 'critical' THEN coalesce(model_status IN ('ok', 'warning'), 0)
+            WHEN 'warning' THEN coalesce(model_status = 'ok', 0)
+            ELSE 0
+        END) VIRTUAL;
+    UPDATE results SET unverified = (SELECT COUNT(*) FROM json_each(issues)
+            WHERE value ->> 'verified' = 0)
+        WHERE iif(json_valid(issues), issues, '') LIKE '%\"verified\":false%';
+    -- Of before, the note alone knows.
+    UPDATE results SET rule_status = iif(note LIKE '%, a signature critical%', 'critical',
+            'warning')
+        WHERE note LIKE '%a model says %, a signature %';
+
+    CREATE INDEX results_trouble ON results (timestamp) WHERE status != 'ok';
+    CREATE INDEX results_found ON results (timestamp) WHERE issues != '[]';
+    CREATE INDEX results_found_host ON results (hostname, timestamp) WHERE issues != '[]';
+    CREATE INDEX results_unverified ON results (timestamp) WHERE unverified > 0;
+    CREATE INDEX results_disagreement ON results (timestamp) WHERE disagreement = 1;
+
+    DROP VIEW findings;
+    CREATE VIEW findings AS
+        SELECT results.id AS result_id, results.timestamp, results.hostname,
+               issue.value ->> 'severity' AS severity, issue.value ->> 'category' AS category,
+               issue.value ->> 'signature' AS signature, issue.value ->> 'component' AS component,
+               issue.value ->> 'summary' AS summary, issue.value ->> 'evidence' AS evidence,
+               issue.value ->> 'source' AS source,
+               CASE WHEN issue.value ->> 'verified' = 0 THEN 'not verified'
+                    WHEN issue.value ->> 'user_text' = 1 THEN 'user text' END AS doubt,
+               issue.value ->> 'verified' AS verified, issue.value ->> 'confirmed' AS confirmed,
+               issue.value ->> 'user_text' AS user_text, issue.value ->> 'records' AS records,
+               results.provider, results.model, results.delta_id
+        FROM results, json_each(results.issues) AS issue WHERE results.issues != '[]';
+
+    CREATE VIEW latest AS
+        SELECT hosts.hostname, hosts.last_seen, results.timestamp, results.status,
+               results.rule_status, results.model_status, results.provider, results.model,
+               results.note, results.delta_id
+        FROM hosts LEFT JOIN results ON results.id =
+            (SELECT id FROM results AS newest WHERE newest.hostname = hosts.hostname
+             ORDER BY newest.timestamp DESC, newest.id DESC LIMIT 1);
+
+    CREATE VIEW recurring AS
+        SELECT hostname, category, signature, component, MIN(severity) AS severity,
+               MAX(summary) AS summary, MIN(timestamp) AS first_seen, MAX(timestamp) AS last_seen,
+               COUNT(DISTINCT delta_id) AS times, MAX(delta_id) AS last_delta_id
+        FROM findings WHERE doubt IS NULL
+        GROUP BY hostname, category, signature, component, iif(signature IS NULL, summary, '')
+        HAVING times > 1;
+
+    CREATE VIEW backlog AS
+        SELECT deltas.id AS delta_id, deltas.hostname, deltas.received_at, deltas.state,
+               deltas.urgent, deltas.put_back, deltas.attempts, deltas.next_attempt_at,
+               results.status, results.note
+        FROM (SELECT id FROM deltas WHERE state = 'pending'
+              UNION ALL SELECT id FROM deltas WHERE state = 'running') AS waiting
+            CROSS JOIN deltas ON deltas.id = waiting.id
+            LEFT JOIN results ON results.delta_id = deltas.id;
+",
 ];
 
 /// Refuses what is not ours or not whole, settles how the file is written, then brings its tables

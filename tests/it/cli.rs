@@ -103,6 +103,7 @@ fn a_report_begins_with_what_is_worst() {
         "analyses given up",
         "records lost in the last week",
         "findings, critical first",
+        "what models said that does not stand",
     ] {
         assert!(healthy.contains(&format!("\n{title}: none\n")), "{title}: {healthy}");
     }
@@ -114,11 +115,11 @@ fn a_report_begins_with_what_is_worst() {
              WITH RECURSIVE n (i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 126)
              INSERT INTO deltas SELECT i, 'silent-1', NULL, NULL, NULL, 't', 't', 1, 'x', '[]',
                  CASE i WHEN 126 THEN 'pending' WHEN 125 THEN 'failed' ELSE 'done' END, 0,
-                 '9999-01-01T00:00:00Z', 0, 0, 0 FROM n;
+                 '9999-01-01T00:00:00Z', 0, 0, 0, 0 FROM n;
              INSERT INTO results SELECT id, id, '2026-01-01T00:00:' || (id - 100), hostname,
                  'warning', json_array(json_object('severity', iif(id = 100, 'critical', 'warning'),
                  'category', 'memory', 'summary', 'summary ' || id)), 0, NULL, NULL, NULL, NULL,
-                 't', 't', NULL FROM deltas WHERE id >= 100;
+                 't', 't', NULL, 'warning', 0 FROM deltas WHERE id >= 100;
              INSERT INTO gaps (hostname, boot_id, first_seq, next_seq, reason, noticed_at)
                  VALUES ('silent-1', 'b', 3, 10, 'overrun', strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
                         ('silent-1', 'b', 0, 3, 'gone', '2020-01-01T00:00:00Z');",

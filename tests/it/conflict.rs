@@ -92,11 +92,11 @@ fn an_older_schema_is_brought_up_to_date() {
     collector.process.kill();
     let older = "DROP TABLE boots; DROP TABLE conflicts;
                  ALTER TABLE hosts DROP COLUMN key_kind; PRAGMA user_version = 1";
-    collector.db().execute_batch(super::support::TO_SCHEMA_3).unwrap();
+    collector.db().execute_batch(&super::support::to_schema(3)).unwrap();
     collector.db().execute_batch(older).unwrap();
     collector.start_again();
     stored(&collector, "new", A, 3..4);
     assert_eq!(collector.rows(CONFLICTS), ["shared_boot new a old 1"]);
-    assert_eq!(collector.one("PRAGMA user_version"), "4");
+    assert_eq!(collector.one("PRAGMA user_version"), "5");
     assert_eq!(collector.one("SELECT SUM(lines) FROM deltas"), "4");
 }

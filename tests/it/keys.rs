@@ -341,12 +341,12 @@ fn hosts_of_an_older_database_have_no_kind_until_they_post() {
     }
     collector.process.kill();
     let older_schema = "ALTER TABLE hosts DROP COLUMN key_kind; PRAGMA user_version = 2";
-    collector.db().execute_batch(super::support::TO_SCHEMA_3).unwrap();
+    collector.db().execute_batch(&super::support::to_schema(3)).unwrap();
     collector.db().execute_batch(older_schema).unwrap();
     collector.start_again();
     assert_eq!(kinds(&collector), ["web-1 none", "web-2 none"]);
     assert_eq!(post(collector.port, &older("web-1")).status, 200);
     assert_eq!(kinds(&collector), ["web-1 shared", "web-2 none"]);
-    assert_eq!(collector.one("PRAGMA user_version"), "4");
+    assert_eq!(collector.one("PRAGMA user_version"), "5");
     assert_eq!(collector.one("SELECT COUNT(*) FROM deltas"), "3");
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::support::client::post;
 use super::support::scripted::{Act, Scripted, Seen, completion};
-use super::support::{Collector, Folder, TO_SCHEMA_3, must_succeed, run, text, wait_until};
+use super::support::{Collector, Folder, must_succeed, run, text, to_schema, wait_until};
 
 const OK: &str = r#"{"status":"ok","issues":[]}"#;
 const CRITICAL: &str = "EDAC MC0: 1 UE memory read error on DIMM_A1 (channel:0 slot:1)";
@@ -347,7 +347,7 @@ fn reanalyse_refuses_what_it_cannot_do() {
     collector.process.kill();
     let db = collector.folder.path("t.db");
     let db = db.to_str().unwrap();
-    collector.db().execute_batch(TO_SCHEMA_3).unwrap();
+    collector.db().execute_batch(&to_schema(3)).unwrap();
     let folder = Folder::new();
     let none = folder.path("none.db");
     for (options, code, why) in [
@@ -355,7 +355,7 @@ fn reanalyse_refuses_what_it_cannot_do() {
         (&["--db", db, "--id", "x"], 64, "--id: \"x\" is no number of a delta"),
         (&["--db", db, "--since", "yesterday"], 64, "--since: \"yesterday\" is no time"),
         (&["--db", db, "--status", "fine"], 64, "--status: there is no \"fine\""),
-        (&["--db", db, "--all"], 1, "its schema is version 3 and this program needs 4"),
+        (&["--db", db, "--all"], 1, "its schema is version 3 and this program needs 5"),
         (&["--db", none.to_str().unwrap(), "--all"], 1, "no such file or directory"),
     ] {
         let output = run(&[&["reanalyse"], options].concat());
@@ -378,10 +378,10 @@ fn work_of_an_older_database_is_done() {
     let left = "UPDATE deltas SET state = 'pending' WHERE id = 2;
                 UPDATE deltas SET state = 'running' WHERE id = 3;
                 DELETE FROM results WHERE delta_id IN (2, 3);";
-    collector.db().execute_batch(&format!("{TO_SCHEMA_3}{left}")).unwrap();
+    collector.db().execute_batch(&format!("{}{left}", to_schema(3))).unwrap();
     collector.start_again();
     collector.wait_analysed();
-    assert_eq!(collector.one("PRAGMA user_version"), "4");
+    assert_eq!(collector.one("PRAGMA user_version"), "5");
     assert_eq!(collector.one("SELECT COUNT(*) FROM results"), "4");
     assert_eq!(collector.one("SELECT COUNT(*) FROM calls"), "0");
     assert_eq!(collector.one("PRAGMA integrity_check"), "ok");

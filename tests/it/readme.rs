@@ -74,12 +74,71 @@ fn its_sql_runs() {
     ] {
         assert!(all.contains(seed), "the README lacks {seed}");
     }
-    let collector = Collector::start();
+    let mut collector = Collector::start();
+    collector.process.kill();
+    collector.db().execute_batch(FILLED).unwrap();
     let db = collector.folder.path("t.db");
     for block in &blocks {
         for query in block.split_inclusive(';').map(str::trim).filter(|query| !query.is_empty()) {
-            must_succeed(&run(&["report", "--db", db.to_str().unwrap(), "--query", query]));
+            let output = run(&["report", "--db", db.to_str().unwrap(), "--query", query]);
+            must_succeed(&output);
+            let shown = text(&output.stdout);
+            assert!(!shown.ends_with("(0 rows)\n"), "nothing to show for:\n{query}");
+            reads_few_rows(&collector, query);
         }
+    }
+}
+
+/// Of everything that a README's question is about, something.
+const FILLED: &str = "
+    INSERT INTO hosts (hostname, first_seen, last_seen, boot_id, key_kind) VALUES
+        ('web-prod-01', '2026-01-01T00:00:00Z', '2026-01-02T00:00:00Z', 'a', 'shared_previous'),
+        ('web-prod-02', '2026-01-01T00:00:00Z', '2026-01-02T00:00:00Z', NULL, NULL);
+    CREATE TEMP VIEW ago AS SELECT column1 AS id,
+        strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || column1 || ' minutes') AS at
+        FROM (VALUES (1), (2), (3), (4), (5));
+    INSERT INTO deltas (id, hostname, boot_id, timestamp, received_at, lines, raw_dmesg, records,
+            state, next_attempt_at)
+        SELECT id, iif(id < 3, 'web-prod-01', 'web-prod-02'), 'a', at, at, 1, 'a line', '[]',
+            CASE id WHEN 4 THEN 'pending' WHEN 5 THEN 'failed' ELSE 'done' END, at FROM ago;
+    INSERT INTO results (delta_id, timestamp, hostname, status, issues, api_latency_ms, provider,
+            model, model_status, rule_status, unverified, created_at, updated_at)
+        SELECT id, timestamp, hostname,
+            CASE id WHEN 4 THEN 'llm_unavailable' WHEN 5 THEN 'error' ELSE 'critical' END,
+            json_array(json_object('severity', 'critical', 'category', 'memory', 'summary',
+                'errors of ' || id, 'signature', iif(id < 3, 'edac-ue', NULL), 'component',
+                'DIMM_A1', 'source', iif(id < 3, 'rule', 'llm'), 'verified', json('true'),
+                'user_text', json('false'))),
+            1, 'p', 'm', 'ok', 'critical', id = 3, timestamp, timestamp FROM deltas;
+    INSERT INTO gaps (hostname, boot_id, first_seq, next_seq, reason, noticed_at)
+        SELECT 'web-prod-01', 'a', 1, 2, 'overrun', at FROM ago WHERE id = 1;
+    INSERT INTO conflicts VALUES ('shared_boot', 'web-prod-01', 'a', 'web-prod-02', '', '', 1);
+    INSERT INTO calls (delta_id, endpoint, provider, model, prompt_tokens, cached_tokens,
+            completion_tokens, estimated, cost, latency_ms, outcome, prompt_version, created_at)
+        SELECT id, 0, 'p', 'm', 1, 0, 1, 0, 0.5, 1, 'answered', 1, at FROM ago;
+";
+/// An index of few rows, or that alone and in its order until there is enough.
+const MAY_BE_SCANNED: [&str; 7] = [
+    "results USING COVERING INDEX results_status",
+    "results USING INDEX results_trouble",
+    "results USING INDEX results_found",
+    "results USING INDEX results_unverified",
+    "results USING INDEX results_disagreement",
+    "deltas USING INDEX deltas_failed",
+    "deltas USING COVERING INDEX deltas_",
+];
+
+/// The large tables are never read whole.
+fn reads_few_rows(collector: &Collector, query: &str) {
+    let db = collector.db();
+    let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
+    let plan = statement.query_map([], |row| row.get::<_, String>("detail")).unwrap();
+    let plan: Vec<_> = plan.map(Result::unwrap).collect();
+    for step in &plan {
+        let Some(scanned) = step.strip_prefix("SCAN ") else { continue };
+        let is_large = ["deltas", "results", "calls"].iter().any(|name| scanned.starts_with(name));
+        let allowed = MAY_BE_SCANNED.iter().any(|few| scanned.starts_with(few));
+        assert!(!is_large || allowed, "{query}\n{plan:#?}");
     }
 }
 

@@ -20,8 +20,28 @@ pub(crate) const KEY: &str = "test-key-3f9a";
 /// Everything that a test waits for happens within this, also on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Takes a database of the present schema back to version 3, whatever it holds.
-pub(crate) const TO_SCHEMA_3: &str = "
+/// Takes a database of the present schema back to an older version, whatever it holds.
+pub(crate) fn to_schema(version: u32) -> String {
+    let steps = [(4, TO_SCHEMA_4), (3, TO_SCHEMA_3)];
+    let steps = steps.iter().filter(|(older, _)| *older >= version);
+    steps.map(|(_, step)| *step).collect()
+}
+
+const TO_SCHEMA_4: &str = "
+    DROP VIEW findings; DROP VIEW latest; DROP VIEW recurring; DROP VIEW backlog;
+    DROP INDEX results_trouble; DROP INDEX results_found; DROP INDEX results_found_host;
+    DROP INDEX results_unverified; DROP INDEX results_disagreement;
+    ALTER TABLE results DROP COLUMN disagreement; ALTER TABLE results DROP COLUMN rule_status;
+    ALTER TABLE results DROP COLUMN unverified;
+    DROP INDEX deltas_pending; DROP INDEX deltas_urgent; DROP INDEX lanes_ready;
+    ALTER TABLE deltas DROP COLUMN put_back; ALTER TABLE lanes DROP COLUMN put_back;
+    CREATE INDEX deltas_pending ON deltas (hostname, id) WHERE state = 'pending';
+    CREATE INDEX deltas_urgent ON deltas (hostname, id) WHERE state = 'pending' AND urgent = 1;
+    CREATE INDEX lanes_ready ON lanes (urgent DESC, delta_id) WHERE state = 'ready';
+    CREATE VIEW findings AS SELECT results.id AS result_id FROM results;
+    PRAGMA user_version = 4;";
+
+const TO_SCHEMA_3: &str = "
     DROP TABLE lanes; DROP TABLE calls;
     DROP INDEX deltas_pending; DROP INDEX deltas_urgent; DROP INDEX deltas_failed;
     ALTER TABLE deltas DROP COLUMN urgent; ALTER TABLE deltas DROP COLUMN unusable;
