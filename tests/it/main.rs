@@ -30,3 +30,4 @@ mod readme;
 mod real_model;
 mod spool;
 mod support;
+mod waiting;

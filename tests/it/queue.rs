@@ -7,20 +7,20 @@ use super::support::client::post;
 use super::support::scripted::{Act, Scripted, Seen, completion};
 use super::support::{Collector, Folder, must_succeed, run, text, to_schema, wait_until};
 
-const OK: &str = r#"{"status":"ok","issues":[]}"#;
-const CRITICAL: &str = "EDAC MC0: 1 UE memory read error on DIMM_A1 (channel:0 slot:1)";
+pub(super) const OK: &str = r#"{"status":"ok","issues":[]}"#;
+pub(super) const CRITICAL: &str = "EDAC MC0: 1 UE memory read error on DIMM_A1 (channel:0 slot:1)";
 
-fn answer(content: &str) -> Act {
+pub(super) fn answer(content: &str) -> Act {
     Act::Answer(200, completion(content))
 }
 
 /// One worker, one endpoint.
-fn collector(endpoint: &Scripted) -> Collector {
+pub(super) fn collector(endpoint: &Scripted) -> Collector {
     Collector::with(&format!("analysis_workers: 1\nllm_endpoints:\n{}", endpoint.endpoint("")))
 }
 
 /// A delta of one record.
-fn give(collector: &Collector, host: &str, seq: u64, line: &str) {
+pub(super) fn give(collector: &Collector, host: &str, seq: u64, line: &str) {
     let body = serde_json::json!({
         "hostname": host, "boot_id": "422187ae-7ed4-4935-b73e-ea4262667985",
         "first_seq": seq, "next_seq": seq + 1, "lines": [format!("3,{seq},1,-;{line}")],
@@ -30,25 +30,25 @@ fn give(collector: &Collector, host: &str, seq: u64, line: &str) {
 }
 
 /// The text of the one record that an endpoint was asked about.
-fn asked(seen: &Seen) -> String {
+pub(super) fn asked(seen: &Seen) -> String {
     let body: serde_json::Value = serde_json::from_str(&seen.body).unwrap();
     let user = body["messages"][1]["content"].as_str().unwrap();
     let from = user.find("\"text\":\"").unwrap() + 8;
     user[from..].split('"').next().unwrap().to_owned()
 }
 
-fn all_asked(endpoint: &Scripted) -> Vec<String> {
+pub(super) fn all_asked(endpoint: &Scripted) -> Vec<String> {
     endpoint.seen().iter().map(asked).collect()
 }
 
 /// As if the wait of all that is postponed were over.
-fn hasten(collector: &Collector) {
+pub(super) fn hasten(collector: &Collector) {
     let due = "UPDATE lanes SET due_at = '' WHERE state = 'later'";
     collector.db().execute_batch(due).unwrap();
 }
 
 /// An endpoint that is busy with its first question until it is let go.
-fn busy_until(go: &Arc<AtomicBool>) -> Scripted {
+pub(super) fn busy_until(go: &Arc<AtomicBool>) -> Scripted {
     let go = Arc::clone(go);
     Scripted::start(move |number, _| {
         if number == 0 {
@@ -247,7 +247,7 @@ fn a_collector_without_work_writes_nothing() {
 }
 
 /// What `reanalyse` prints.
-fn put_back(db: &str, options: &[&str]) -> String {
+pub(super) fn put_back(db: &str, options: &[&str]) -> String {
     let output = run(&[&["reanalyse", "--db", db], options].concat());
     must_succeed(&output);
     text(&output.stdout)
