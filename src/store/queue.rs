@@ -21,6 +21,8 @@ use crate::time::Wall;
 
 /// Longer than any worker postpones a delta.
 const AHEAD_MAX: Duration = Duration::from_secs(10 * 60);
+/// Of a row whose answer an earlier analysis had.
+const IN_VAIN: &str = "analysed again in vain: ";
 /// Of a currency's unit.
 const MICROS: f64 = 1e6;
 
@@ -248,14 +250,14 @@ fn missing(
 }
 
 /// An answer takes the place of whatever was there; what is none leaves an answer that an earlier
-/// analysis had. Who has no provider is none.
+/// analysis had, and its reason beside it. Who has no provider is none.
 pub(super) fn write_result(
     connection: &Connection,
     id: DeltaId,
     outcome: &Outcome,
     now: Wall,
 ) -> Result<(), StoreError> {
-    connection
+    let written = connection
         .prepare_cached(
             "INSERT INTO results (delta_id, timestamp, hostname, status, issues, api_latency_ms,
                  provider, model, prompt_version, note, created_at, updated_at, model_status,
@@ -281,6 +283,13 @@ pub(super) fn write_result(
             outcome.rule_status,
             whole(outcome.unverified as u64)
         ])?;
+    if written == 0
+        && let Some(why) = &outcome.note
+    {
+        connection
+            .prepare_cached("UPDATE results SET note = ?2, updated_at = ?3 WHERE delta_id = ?1")?
+            .execute(params![id.0, format!("{IN_VAIN}{why}"), now.to_string()])?;
+    }
     Ok(())
 }
 

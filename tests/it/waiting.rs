@@ -178,10 +178,13 @@ fn reanalyse_finds_what_was_given_up_behind_an_old_answer() {
         collector.one("SELECT state FROM deltas") == "failed"
     });
     assert!(row(&collector, 1).starts_with("ok ok 127.0.0.1"), "{}", row(&collector, 1));
+    let note = collector.one("SELECT note FROM results");
+    assert!(note.starts_with("analysed again in vain: llm_endpoints[0] "), "{note}");
     is_mute.store(false, Ordering::SeqCst);
     let said = put_back(db, &["--status", "error"]);
     assert_eq!(said, "1 delta will be analysed again\n");
     collector.wait_analysed();
+    assert_eq!(collector.one("SELECT quote(note) FROM results"), "NULL");
 }
 
 #[test]
