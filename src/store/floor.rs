@@ -1,8 +1,8 @@
 //! What the signature table says of a delta that no endpoint has answered about.
 //!
-//! `ingest` has it before the delta's row is written, in the handler's own time: a worker could find
-//! out only once it is free, and for something critical nobody waits for that. Workers put it where
-//! there is no answer.
+//! `ingest` has it before the delta's row is written, in the handler's own time: a worker could
+//! find out only once it is free, and for something critical nobody waits for that. Workers put it
+//! where there is no answer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -9,7 +9,8 @@
 //!
 //! A host goes ahead as long as anything of it is urgent: what is older comes first all the same,
 //! so that order holds. What was put back to be analysed again comes after all that is new, of its
-//! host and of others: it has been waited for once. Everything here is said by `deltas` too, and is made anew at each start.
+//! host and of others: it has been waited for once. Everything here is said by `deltas` too, and is
+//! made anew at each start.
 
 use std::time::Duration;
 

@@ -199,5 +199,5 @@ fn a_database_that_is_not_ours_is_refused() {
         )
         .unwrap();
     drop(newer);
-    refused("its schema is version 99 and this program knows 4");
+    refused("its schema is version 99 and this program knows 5");
 }
