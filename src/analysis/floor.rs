@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
 use super::signatures::{Sign, judge};
+use super::twins::Twins;
 use super::verdict::{ISSUES_MAX, Status, worst};
 use super::{Issue, Verdict};
 use crate::kernel::Record;
@@ -27,7 +28,10 @@ pub(crate) fn settle(model: Verdict, records: &[Record]) -> Verdict {
     let mut issues = floor.issues;
     let by_sign = by_sign(&issues);
     let mut added = Vec::new();
-    for issue in model.issues {
+    // Questions about parts of the same delta are answered apart, and much alike.
+    let mut twins = Twins::default();
+    model.issues.into_iter().for_each(|issue| drop(twins.add(issue)));
+    for issue in twins.into_issues() {
         let same = same_fact(&issue, &issues, &by_sign);
         for at in &same {
             issues[*at].confirmed = true;
@@ -239,6 +243,27 @@ mod tests {
             assert!(found.contains(&expected.to_owned()), "{evidence}: {found:?}");
             assert!(!found.iter().any(|shown| shown.contains("llm")), "{evidence}: {found:?}");
         }
+    }
+
+    /// A delta of several questions is answered in several replies.
+    #[test]
+    fn what_two_replies_say_is_one_issue() {
+        let odd = "parity of the frobnicator is odd";
+        let records: Vec<_> = (0..4)
+            .map(|seq| Record::parse(&format!("4,{seq},1,-;frob 0000:3b:00.0: {odd}")).unwrap())
+            .collect();
+        let reply = |severity: &str, part: &[Record]| {
+            let issues = [said(severity, "driver", odd), said("critical", "memory", "invented")];
+            let reply = format!(r#"{{"status":"warning","issues":[{}]}}"#, issues.join(","));
+            Verdict::from_reply(&reply, part).unwrap()
+        };
+        let mut model = reply("warning", &records[..2]);
+        model.merge(reply("critical", &records[2..]));
+        let verdict = settle(model, &records);
+        let found: Vec<_> = verdict.issues.iter().map(shown).collect();
+        assert_eq!(found, ["critical driver llm", "critical memory llm?"]);
+        let seqs: Vec<_> = verdict.issues[0].records.iter().map(|seq| seq.0).collect();
+        assert_eq!(seqs, [0, 1, 2, 3]);
     }
 
     #[test]

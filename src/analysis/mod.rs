@@ -14,6 +14,7 @@ mod signature_storage;
 mod signature_table;
 mod signature_thermal;
 mod signatures;
+mod twins;
 mod verdict;
 
 pub(crate) use floor::settle;

@@ -9,7 +9,8 @@ use std::ops::Range;
 use super::verdict::RECORDS_PER_ISSUE_MAX;
 use crate::kernel::{Origin, Record};
 
-/// A quote shorter than this would be found in almost any log, unless it is a whole record.
+/// A quote that shows less than this of any record would be found in almost any log, unless it is a
+/// whole record.
 const QUOTE_CHARS_MIN: usize = 8;
 
 /// The records of one question, folded once. A search looks at each of their bytes twice at most.
@@ -86,9 +87,11 @@ impl<'a> Quotes<'a> {
             }
             let touched = self.spans[first..].iter().take_while(|span| span.start < end);
             for (at, span) in touched.enumerate() {
-                let part = span.end.min(end).saturating_sub(span.start.max(start));
-                // A few letters of a neighbour prove nothing about it.
-                if part >= QUOTE_CHARS_MIN || (part > 0 && part == span.len()) {
+                let part = &self.text[span.start.max(start)..span.end.min(end)];
+                let whole = part.len() == span.len() && !part.is_empty();
+                // A few letters of a neighbour prove nothing about it: the quote may lie there, and
+                // names it not.
+                if whole || part.chars().count() >= QUOTE_CHARS_MIN {
                     self.add(places, first + at);
                 }
             }
@@ -249,6 +252,7 @@ mod tests {
             // Of the neighbour only a few letters: it is not what the quote shows.
             ("down\na program's words\nnvme", Some((&[], &[2]))),
             ("out\nnvme nv", None),
+            ("out\nnvme nvme0: contr", Some((&[1], &[]))),
             // Not side by side, or the wrong way round.
             ("I/O 5 timeout\nnvme nvme0: removed", None),
             ("controller is down\nnvme nvme0: I/O 5 timeout", None),

@@ -8,13 +8,12 @@
 //! What a reply costs is bounded: the records are folded once, and each of at most
 //! `ISSUES_MAX` x `QUOTES_MAX` quotes looks at each of their bytes twice at most.
 
-use std::collections::HashMap;
-
 use serde_json::Value;
 
 use super::prompt::tells_instructions;
-use super::quotes::{Quotes, folded};
+use super::quotes::Quotes;
 use super::signatures::sign;
+use super::twins::Twins;
 use super::verdict::{EVIDENCE_CHARS_MAX, ISSUES_MAX, RECORDS_PER_ISSUE_MAX, to_store, worst};
 use super::{Category, Issue, Severity, Source, Status, Verdict};
 use crate::kernel::Record;
@@ -75,8 +74,7 @@ fn issues(listed: &[Value], records: &[Record], complaints: &mut Vec<String>) ->
         return Vec::new();
     }
     let quotes = Quotes::new(records);
-    let mut issues: Vec<Issue> = Vec::new();
-    let mut known = HashMap::new();
+    let mut twins = Twins::default();
     for (index, entry) in listed.iter().take(ISSUES_MAX).enumerate() {
         let found = match issue(entry, records, &quotes) {
             Ok(found) => found,
@@ -85,20 +83,14 @@ fn issues(listed: &[Value], records: &[Record], complaints: &mut Vec<String>) ->
                 continue;
             }
         };
-        let same = (found.category.name(), folded(&found.summary), folded(&found.evidence));
-        let at = *known.entry(same).or_insert(issues.len());
-        match issues.get_mut(at) {
-            Some(first) => {
-                first.severity = first.severity.max(found.severity);
-                complaints.push(format!("issues[{index}] left out: it was said before"));
-            }
-            None => issues.push(found),
+        if !twins.add(found) {
+            complaints.push(format!("issues[{index}] left out: it was said before"));
         }
     }
     if listed.len() > ISSUES_MAX {
         complaints.push(format!("{} issues cut to {ISSUES_MAX}", listed.len()));
     }
-    issues
+    twins.into_issues()
 }
 
 fn issue(entry: &Value, records: &[Record], quotes: &Quotes<'_>) -> Result<Issue, String> {
@@ -270,6 +262,7 @@ fn unwrapped(mut value: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::quotes::folded;
     use super::*;
     use crate::kernel::{Seq, is_unprintable};
     use crate::time::{Random, tests::generate};
@@ -529,6 +522,25 @@ mod tests {
         assert_eq!(verdict.complaints, ["issues[1] left out: it was said before"]);
     }
 
+    /// A text is looked for as a whole, a list text by text, and both are stored alike.
+    #[test]
+    fn of_two_that_say_the_same_the_one_that_is_shown_counts() {
+        let one = |severity: &str, evidence: &str| {
+            format!(
+                r#"{{"severity":"{severity}","category":"memory","summary":"s",
+                   "evidence":{evidence}}}"#
+            )
+        };
+        let shown = one("warning", r#"["ordinary","MCE: CPU 3 is melting"]"#);
+        let invented = one("critical", r#""ordinary\nMCE: CPU 3 is melting""#);
+        for listed in [format!("{shown},{invented}"), format!("{invented},{shown}")] {
+            let content = format!(r#"{{"status":"critical","issues":[{listed}]}}"#);
+            let verdict = check(&content, Status::Warning, &[true]);
+            assert_eq!(verdict.issues[0].severity, Severity::Warning, "{content}");
+            assert_eq!(verdict.issues[0].records, [Seq(41), Seq(44)], "{content}");
+        }
+    }
+
     #[test]
     fn a_runaway_reply_is_cut_and_terminals_are_safe() {
         let one = |number: usize| {
@@ -639,6 +651,15 @@ mod tests {
         from[random.below(bound as u64) as usize]
     }
 
+    /// Enough of a record to name it: all of it, or of its letters in a row as many as prove
+    /// something.
+    fn shows(quote: &str, text: &str) -> bool {
+        const LETTERS: usize = 8;
+        let letters: Vec<_> = text.chars().collect();
+        let mut runs = letters.windows(LETTERS).map(|run| run.iter().collect::<String>());
+        quote.contains(text) || runs.any(|run| quote.contains(&run))
+    }
+
     /// Seeded: no reply panics; the status is that of what counts; every stored text is clean; what
     /// is verified stands in the records that it names, and what is not names none.
     #[test]
@@ -646,6 +667,8 @@ mod tests {
         let records = records();
         let floor = super::super::settle(Verdict::from_issues(Vec::new()), &records);
         let folds: Vec<_> = records.iter().map(|record| (record, folded(&record.text))).collect();
+        // They follow one another: a quote may begin in one and end in the next.
+        let all = folds.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join(" ");
         let tally = generate("replies", 0x7a55_e0f1, |random| {
             let content = generated(random);
             let verdict = Verdict::from_reply(&content, &records).map_err(|reason| {
@@ -660,14 +683,18 @@ mod tests {
             }
             for issue in &verdict.issues {
                 assert_eq!(issue.records.is_empty(), !issue.verified, "{content}");
-                let named =
-                    folds.iter().filter(|(record, _)| issue.records.contains(&record.seq.unwrap()));
+                let named = folds.iter().filter(|(record, _)| {
+                    record.seq.is_some_and(|seq| issue.records.contains(&seq))
+                });
                 let named: Vec<_> = named.collect();
-                let all = named.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join(" ");
                 // The texts of a list are stored as lines.
-                let whole = all.contains(&folded(&issue.evidence));
-                let mut lines = issue.evidence.split(r"\x0a");
-                let quoted = whole || lines.all(|line| all.contains(&folded(line)));
+                let whole = [folded(&issue.evidence)];
+                let lines: Vec<_> = issue.evidence.split(r"\x0a").map(folded).collect();
+                let fits = |quotes: &[String]| {
+                    quotes.iter().all(|quote| all.contains(quote))
+                        && named.iter().all(|(_, text)| quotes.iter().any(|q| shows(q, text)))
+                };
+                let quoted = fits(&whole) || fits(&lines);
                 assert!(!issue.verified || quoted, "{issue:?} of {content}");
                 let user = named.iter().all(|(record, _)| record.facility != Some(0));
                 assert_eq!(issue.user_text, issue.verified && user, "{content}");
