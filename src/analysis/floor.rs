@@ -30,7 +30,9 @@ pub(crate) fn settle(model: Verdict, records: &[Record]) -> Verdict {
     let mut added = Vec::new();
     // Questions about parts of the same delta are answered apart, and much alike.
     let mut twins = Twins::default();
-    model.issues.into_iter().for_each(|issue| drop(twins.add(issue)));
+    for issue in model.issues {
+        twins.add(issue);
+    }
     for issue in twins.into_issues() {
         let same = same_fact(&issue, &issues, &by_sign);
         for at in &same {

@@ -9,7 +9,7 @@ use super::endpoint::{Server, name};
 use crate::analysis::{PROMPT_VERSION, Prompt, Verdict, settle};
 use crate::config::{Endpoint, EndpointKind};
 use crate::kernel::{Record, SeqRange};
-use crate::llm::{Call, Chain, Kind, Turn};
+use crate::llm::{Call, Chain, Kind, Trial, Turn};
 use crate::sys::{clock, random};
 
 pub(crate) struct Analyst {
@@ -138,6 +138,7 @@ impl Analyst {
     ) -> Result<Outcome, Unavailable> {
         let shown = &matter.records[range];
         let mut chain = Chain::new(&self.retries, first, shown.len(), random::seed());
+        let mut trial = Trial::default();
         loop {
             let (endpoint, wait, doubled) = match chain.next() {
                 Turn::Ask { endpoint, wait, doubled } => (endpoint, wait, doubled),
@@ -155,7 +156,7 @@ impl Analyst {
                 matter.answered(ready, self.named(&chain));
                 return Ok(Outcome::Answered);
             };
-            match server.ask(prompt, shown, doubled, &mut matter.analysis.calls) {
+            match server.ask(prompt, shown, doubled, &mut trial, &mut matter.analysis.calls) {
                 Ok(said) => {
                     matter.answered(ready, self.named(&chain));
                     matter.analysis.model = said.model;

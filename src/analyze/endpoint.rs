@@ -11,7 +11,7 @@ use crate::config::{HttpEndpoint, Secret};
 use crate::kernel::Record;
 use crate::llm::{
     ANSWERED, Asked, Asking, Breaker, Call, Failure, Heard, Kind, Limiter, Manner, Place, Price,
-    Probe, Usage, read_answer,
+    Probe, Trial, Usage, read_answer,
 };
 use crate::sys::clock;
 use crate::sys::http::{Client, ClientSettings, Deadline};
@@ -20,9 +20,8 @@ use crate::time::format_span;
 /// An answer of a chat completion is a few kilobytes.
 const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
 const OUTCOME_CHARS_MAX: usize = 200;
-/// What is shorter may stand in a kernel log by chance.
-const KEY_CHARS_HIDDEN: usize = 8;
-const VALUE_CHARS_HIDDEN: usize = 16;
+/// What is shorter is a version or a name, as a rule.
+const VALUE_CHARS_HIDDEN: usize = 8;
 
 pub(super) struct Server {
     /// In `llm_endpoints`, from 0.
@@ -113,17 +112,18 @@ impl Server {
         prompt: &Prompt,
         shown: &[Record],
         doubled: bool,
+        trial: &mut Trial,
         calls: &mut Vec<Call>,
     ) -> Result<Said, Failure> {
         let max_tokens = self.asking.max_tokens * if doubled { 2 } else { 1 };
-        let manner = self.state().manner;
+        let manner = trial.manner(self.place, self.state().manner);
         let mut body = self.asking.body(prompt, manner, max_tokens);
-        if let Some(why) = self.asking.too_long(&body, max_tokens) {
+        if let Some(why) = self.asking.too_long(prompt, &body, max_tokens) {
             return Err(Failure::new(Kind::TooLong, why));
         }
         let permit = self.admit()?;
         // Others may have learnt something while this one waited.
-        let now_known = self.state().manner;
+        let now_known = trial.manner(self.place, self.state().manner);
         if now_known != manner {
             body = self.asking.body(prompt, now_known, max_tokens);
         }
@@ -134,7 +134,7 @@ impl Server {
             Verdict::from_reply(&content, shown)
                 .map_err(|why| Failure::new(Kind::Unusable, format!("unusable answer: {why}")))
         });
-        let outcome = permit.settle(now_known, outcome);
+        let outcome = permit.settle(now_known, trial, outcome);
         let call = Call {
             endpoint: self.place,
             provider: self.provider.clone(),
@@ -161,16 +161,10 @@ impl Server {
         let secrets: Vec<_> = self.hidden.iter().map(Secret::expose).collect();
         match self.client.post_with(url, key, &self.headers, body) {
             Ok(answer) => {
-                let prompt_bytes = prompt.system.len() + prompt.user.len();
-                let asked = Asked { manner, prompt_bytes, secrets: &secrets };
+                let asked = Asked { manner, prompt, secrets: &secrets };
                 read_answer(&asked, answer.status, answer.retry_after, &answer.body)
             }
-            Err(error) => Heard {
-                outcome: Err(Failure::new(Kind::Transient, error.0)),
-                model: None,
-                usage: Usage { estimated: true, ..Usage::default() },
-                cost_micros: None,
-            },
+            Err(error) => Heard::nothing(&error.0, &secrets),
         }
     }
 
@@ -204,13 +198,24 @@ impl Server {
     }
 
     /// The log says so once, however many workers learn it.
-    fn learn(&self, state: &mut State, asked: Manner, failure: &Failure) {
-        let Kind::Unknown(parameter) = failure.kind else { return };
-        let before = state.manner;
-        state.manner.learn(asked, parameter);
-        if state.manner != before {
-            let manner = state.manner.name();
-            log::info!("{}: asked with {manner} from now on ({})", self.name(), failure.reason);
+    fn learn(
+        &self,
+        state: &mut State,
+        asked: Manner,
+        trial: &mut Trial,
+        outcome: Result<(), &Failure>,
+    ) {
+        match outcome.map_err(|failure| (failure.kind, &failure.reason)) {
+            Err((Kind::Unknown(parameter), reason)) => {
+                trial.refused(self.place, asked, parameter, reason);
+            }
+            Ok(()) | Err((Kind::Unusable | Kind::Cut, _)) => {
+                if let Some(reason) = trial.answered(self.place, &mut state.manner) {
+                    let manner = state.manner.name();
+                    log::info!("{}: asked with {manner} from now on ({reason})", self.name());
+                }
+            }
+            Err(_) => {}
         }
     }
 
@@ -291,8 +296,7 @@ fn hidden(http: &HttpEndpoint) -> Vec<Secret> {
     let headers = http.headers.iter().map(|(_, value)| value);
     let values = headers.chain(&http.query);
     let values = values.filter(|value| value.expose().len() >= VALUE_CHARS_HIDDEN);
-    let key = http.api_key.iter().filter(|key| key.expose().len() >= KEY_CHARS_HIDDEN);
-    key.chain(values).cloned().collect()
+    http.api_key.iter().chain(values).cloned().collect()
 }
 
 impl Permit<'_> {
@@ -301,6 +305,7 @@ impl Permit<'_> {
     fn settle(
         mut self,
         asked: Manner,
+        trial: &mut Trial,
         mut outcome: Result<Verdict, Failure>,
     ) -> Result<Verdict, Failure> {
         let now = clock::mono();
@@ -320,9 +325,7 @@ impl Permit<'_> {
             }
             _ => state.breaker.succeeded(),
         }
-        if let Err(failure) = &outcome {
-            self.server.learn(&mut state, asked, failure);
-        }
+        self.server.learn(&mut state, asked, trial, outcome.as_ref().map(|_| ()));
         self.server.tell_operator(&mut state, outcome.as_ref().map(|_| ()));
         drop(state);
         self.settled = true;

@@ -36,7 +36,7 @@ pub(crate) struct HttpEndpoint {
     pub(crate) api_key_header: Option<String>,
     /// Sent besides.
     pub(crate) headers: Vec<(String, Secret)>,
-    /// Values of `query` as they were written, which an answer may repeat.
+    /// Values of `query` as they were written and as they are sent, which an answer may repeat.
     pub(crate) query: Vec<Secret>,
     pub(crate) extra_body: Map<String, Value>,
     pub(crate) max_tokens: u64,
@@ -181,7 +181,10 @@ fn http_settings(
         api_key: api_key.ok()?,
         api_key_header: key_header,
         headers,
-        query: pairs.into_iter().map(|(_, _, value)| Secret::of(value)).collect(),
+        query: pairs
+            .into_iter()
+            .flat_map(|(_, _, value)| [Secret::of(encoded(&value)), Secret::of(value)])
+            .collect(),
         extra_body,
         max_tokens,
         context_tokens,
@@ -228,18 +231,19 @@ fn headers(entry: &mut Section, key_header: Option<&str>) -> Vec<(String, Secret
     headers
 }
 
+fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().fold(String::new(), |encoded, byte| {
+        if plain(byte) {
+            encoded + char::from(byte).encode_utf8(&mut [0; 4])
+        } else {
+            encoded + &format!("%{byte:02X}")
+        }
+    })
+}
+
 /// As the end of a URL, or nothing.
 fn query(pairs: &[(String, String, String)]) -> String {
-    let encoded = |text: &str| {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        text.bytes().fold(String::new(), |encoded, byte| {
-            if plain(byte) {
-                encoded + char::from(byte).encode_utf8(&mut [0; 4])
-            } else {
-                encoded + &format!("%{byte:02X}")
-            }
-        })
-    };
     let parts = pairs.iter().map(|(_, key, value)| format!("{}={}", encoded(key), encoded(value)));
     let all = parts.collect::<Vec<_>>().join("&");
     if all.is_empty() { all } else { format!("?{all}") }

@@ -9,14 +9,17 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::call::Usage;
-use super::request::{Format, Manner, Parameter, estimated_tokens};
+use super::error::{error_of, refusal};
+use super::request::{Manner, Parameter};
+use super::tokens;
+use crate::analysis::Prompt;
 use crate::kernel::escape_controls;
 
 /// What was asked, as far as it says how to read the answer.
+#[derive(Clone, Copy)]
 pub(crate) struct Asked<'a> {
     pub(crate) manner: Manner,
-    /// Of the messages.
-    pub(crate) prompt_bytes: usize,
+    pub(crate) prompt: &'a Prompt,
     /// Never to be repeated, whatever the server says.
     pub(crate) secrets: &'a [&'a str],
 }
@@ -73,14 +76,38 @@ impl Failure {
     }
 }
 
-const REASON_CHARS_MAX: usize = 200;
+impl Heard {
+    /// There is no answer over HTTP; `why` may repeat what was sent.
+    pub(crate) fn nothing(why: &str, secrets: &[&str]) -> Self {
+        let why = shortened(why, REASON_CHARS_MAX, secrets);
+        Self {
+            outcome: Err(Failure::new(Kind::Transient, why)),
+            model: None,
+            usage: Usage { estimated: true, ..Usage::default() },
+            cost_micros: None,
+        }
+    }
+}
+
+impl Asked<'_> {
+    /// What a model says. A secret that stands in the question is there a word like any other, and
+    /// a quote without it would be none.
+    fn hidden(&self, content: &str) -> String {
+        let Prompt { system, user, .. } = self.prompt;
+        let asked_about = |secret: &&str| system.contains(*secret) || user.contains(*secret);
+        let told = self.secrets.iter().copied().filter(|secret| !asked_about(secret));
+        hidden(content, &told.collect::<Vec<_>>())
+    }
+}
+
+pub(super) const REASON_CHARS_MAX: usize = 200;
 const MODEL_CHARS_MAX: usize = 128;
-/// Of a body that is no JSON: enough to tell a proxy's page.
-const BODY_BYTES_SHOWN: usize = 1024;
 /// Of tokens, or millionths: more is a slip of the endpoint's, or worse.
 const COUNT_MAX: u64 = 1_000_000_000_000;
-/// A shorter prompt may well take half the tokens that we guess.
-const CUT_TOKENS_MIN: u64 = 2_000;
+/// No model's context is so small that it cuts less.
+const CUT_TOKENS_MIN: u64 = 1_024;
+/// Of a secret: what is shorter stands in any text.
+const SECRET_CHARS_MIN: usize = 4;
 
 /// `retry_after` is the header's.
 pub(crate) fn read_answer(
@@ -99,126 +126,22 @@ pub(crate) fn read_answer(
         (200..=299, None) => {
             read_reply(value.as_ref()).and_then(|content| match cut_prompt(asked, usage) {
                 Some(why) => Err(Failure::new(Kind::TooLong, why)),
-                None => Ok(hidden(&content, asked.secrets)),
+                None => Ok(asked.hidden(&content)),
             })
         }
-        _ => Err(refusal(asked, status, error, body)),
+        _ => Err(refusal(asked, status, value.as_ref(), body)),
     };
     let usage = usage.unwrap_or_else(|| match status {
         200..=299 => Usage {
-            prompt: estimated_tokens(asked.prompt_bytes),
+            prompt: tokens::about(asked.prompt.system.len() + asked.prompt.user.len()),
             cached: 0,
-            completion: outcome.as_ref().map_or(0, |text| estimated_tokens(text.len())),
+            completion: outcome.as_ref().map_or(0, |text| tokens::about(text.len())),
             estimated: true,
         },
         _ => Usage { estimated: true, ..Usage::default() },
     });
     let outcome = outcome.map_err(|failure| Failure { retry_after, ..failure });
     Heard { outcome, model, usage, cost_micros }
-}
-
-/// At the top, or where OpenRouter puts that of the provider behind it.
-fn error_of(value: Option<&Value>) -> Option<&Value> {
-    let value = value?;
-    let own = value.get("error").filter(|error| !error.is_null());
-    own.or_else(|| value.pointer("/choices/0/error").filter(|error| !error.is_null()))
-}
-
-/// An answer that is an error, whatever its status.
-fn refusal(asked: &Asked<'_>, status: u16, error: Option<&Value>, body: &[u8]) -> Failure {
-    let said = words(error, body);
-    let shown = shortened(&said, REASON_CHARS_MAX, asked.secrets);
-    let colon = if shown.is_empty() { "" } else { ": " };
-    let (status, reason) = match (status, error) {
-        (200..=299, Some(error)) => {
-            let inner = stated_status(error).unwrap_or(500);
-            (inner, format!("HTTP {status} with an error{colon}{shown}"))
-        }
-        _ => (status, format!("HTTP {status}{colon}{shown}")),
-    };
-    // With what is for programs: the code, the type and the name of the parameter.
-    let codes = ["code", "type", "param"].map(|key| error.and_then(|error| error.get(key)));
-    let codes = codes.into_iter().flatten().filter_map(Value::as_str);
-    let all = codes.fold(said, |all, code| format!("{all} {code}")).to_lowercase();
-    Failure::new(sorted(asked.manner, status, &all), reason)
-}
-
-/// The status that an error in a 200 speaks of.
-fn stated_status(error: &Value) -> Option<u16> {
-    let code = error.get("code").or_else(|| error.get("status"))?;
-    let code = code.as_u64().or_else(|| code.as_str()?.parse().ok())?;
-    u16::try_from(code).ok().filter(|code| (400..600).contains(code))
-}
-
-fn sorted(manner: Manner, status: u16, words: &str) -> Kind {
-    let says = |any: &[&str]| any.iter().any(|word| words.contains(word));
-    match status {
-        400.. if says(NO_MONEY) => Kind::Misconfigured(status),
-        413 => Kind::TooLong,
-        400 | 422 | 500 if says(TOO_LONG) => Kind::TooLong,
-        400 | 422 if says(WRONG_KEY) => Kind::Misconfigured(status),
-        400 | 422 => match unknown_parameter(manner, words) {
-            Some(parameter) => Kind::Unknown(parameter),
-            None => Kind::Refused,
-        },
-        401..=404 => Kind::Misconfigured(status),
-        429 => Kind::Busy,
-        503 if says(BUSY) => Kind::Busy,
-        408 | 409 | 425 | 500..=599 => Kind::Transient,
-        _ => Kind::Refused,
-    }
-}
-
-const NO_MONEY: &[&str] = &["insufficient_quota", "billing_hard_limit", "insufficient credits"];
-const WRONG_KEY: &[&str] = &["invalid_api_key", "authentication_error", "incorrect api key"];
-/// OpenAI, llama.cpp, vLLM, LiteLLM, Anthropic, Groq; in small letters.
-const TOO_LONG: &[&str] = &[
-    "context_length_exceeded",
-    "exceed_context_size",
-    "contextwindowexceeded",
-    "context size",
-    "context length",
-    "context window",
-    "prompt is too long",
-    "input is too long",
-    "request_too_large",
-];
-const BUSY: &[&str] =
-    &["busy", "overloaded", "rate limit", "rate_limit", "too many", "capacity", "no slot", "queue"];
-const UNKNOWN: &[&str] = &[
-    "unsupported",
-    "not support",
-    "unknown",
-    "unrecognized",
-    "unrecognised",
-    "unexpected",
-    "not permitted",
-    "not allowed",
-    "extra inputs",
-    "instead",
-];
-const FORMAT: &[&str] = &[
-    "response_format",
-    "response format",
-    "json_schema",
-    "json schema",
-    "json_object",
-    "grammar",
-    "structured output",
-];
-
-/// Which of the parameters that were sent the server's words are about.
-fn unknown_parameter(manner: Manner, words: &str) -> Option<Parameter> {
-    let says = |any: &[&str]| any.iter().any(|word| words.contains(word));
-    let tokens = if manner.completion_tokens { "max_completion_tokens" } else { "max_tokens" };
-    if manner.format != Format::Prompt && says(FORMAT) {
-        return Some(Parameter::Format);
-    }
-    if manner.temperature && says(&["temperature"]) {
-        return Some(Parameter::Temperature);
-    }
-    // A limit that is too large for the model is named as well.
-    (says(&[tokens]) && says(UNKNOWN)).then_some(Parameter::Tokens)
 }
 
 fn read_reply(value: Option<&Value>) -> Result<String, Failure> {
@@ -281,35 +204,26 @@ fn stated_cost(value: &Value) -> Option<u64> {
     (cost.is_finite() && cost >= 0.0).then(|| ((cost * 1e6).ceil() as u64).min(COUNT_MAX))
 }
 
-/// Ollama reads the end of a prompt that is longer than its context, and says nothing.
+/// Ollama reads the end of a prompt that is longer than its context, and says nothing. Only the
+/// records are counted: some leave out what they had cached, and that is the instructions. A quarter is
+/// left to tokenizers of which nothing is known.
 fn cut_prompt(asked: &Asked<'_>, usage: Option<Usage>) -> Option<String> {
-    let expected = estimated_tokens(asked.prompt_bytes);
+    let least = tokens::at_least(&asked.prompt.user) / 4 * 3;
     // Some count cached tokens apart.
     let read = usage.map(|usage| usage.prompt.saturating_add(usage.cached))?;
-    (expected > CUT_TOKENS_MIN && read < expected / 2)
-        .then(|| format!("the endpoint read {read} of about {expected} tokens"))
+    (least > CUT_TOKENS_MIN && read < least)
+        .then(|| format!("the endpoint read {read} of at least {least} tokens"))
 }
 
-/// The server's own words.
-fn words(error: Option<&Value>, body: &[u8]) -> String {
-    match error {
-        Some(Value::String(text)) => text.clone(),
-        Some(error) => error
-            .get("message")
-            .and_then(Value::as_str)
-            .map_or_else(|| error.to_string(), str::to_owned),
-        None => String::from_utf8_lossy(&body[..body.len().min(BODY_BYTES_SHOWN)]).into_owned(),
-    }
-}
-
-fn shortened(text: &str, chars_max: usize, secrets: &[&str]) -> String {
+/// A stranger's words: hidden first, so that no cut leaves a part of a secret.
+pub(super) fn shortened(text: &str, chars_max: usize, secrets: &[&str]) -> String {
     let folded = hidden(text, secrets).split_whitespace().collect::<Vec<_>>().join(" ");
     escape_controls(&folded).chars().take(chars_max).collect()
 }
 
 fn hidden(text: &str, secrets: &[&str]) -> String {
     let hide = |text: String, secret: &&str| text.replace(secret, "[secret]");
-    secrets.iter().filter(|secret| !secret.is_empty()).fold(text.to_owned(), hide)
+    secrets.iter().filter(|secret| secret.len() >= SECRET_CHARS_MIN).fold(text.to_owned(), hide)
 }
 
 #[cfg(test)]

@@ -2,16 +2,31 @@
 
 use serde_json::json;
 
+use super::super::request::Format;
 use super::*;
 
 const NONE: &[&str] = &[];
+
+/// What was asked, of so many records of a usual kind, and these.
+fn question(records: usize, more: &str) -> Prompt {
+    let line = |n: usize| {
+        format!(
+            r#"{{"from":"kernel","level":"info","n":{n},"text":"usb 1-{n}: New USB device found"}},"#
+        )
+    };
+    let listed: String = (0..records).map(line).collect();
+    let user = format!(r#"{{"records":[{listed}{more}]}}"#);
+    let system = "You review Linux kernel log records: temperatures over a threshold".to_owned();
+    Prompt { system, user, shown: 0..records }
+}
 
 fn heard(status: u16, body: &str) -> Heard {
     heard_of(Manner::new(), status, body)
 }
 
 fn heard_of(manner: Manner, status: u16, body: &str) -> Heard {
-    let asked = Asked { manner, prompt_bytes: 400, secrets: NONE };
+    let prompt = Prompt { system: String::new(), user: "x".repeat(400), shown: 0..0 };
+    let asked = Asked { manner, prompt: &prompt, secrets: NONE };
     read_answer(&asked, status, None, body.as_bytes())
 }
 
@@ -101,7 +116,7 @@ fn errors_are_sorted_by_what_to_do_next() {
 /// As servers word it; OpenAI, llama.cpp, vLLM, LiteLLM, Ollama, Anthropic.
 #[test]
 fn what_a_400_is_about() {
-    use Kind::{Busy, Misconfigured, Refused, TooLong, Transient};
+    use Kind::{Busy, Declined, Misconfigured, Refused, TooLong, Transient};
     let format = Kind::Unknown(Parameter::Format);
     let tokens = Kind::Unknown(Parameter::Tokens);
     let temperature = Kind::Unknown(Parameter::Temperature);
@@ -154,10 +169,83 @@ fn what_a_400_is_about() {
         (json!({"message": "x", "type": "exceed_context_size_error"}), TooLong),
         (json!({"message": "not supported", "param": "max_tokens"}), tokens),
         (json!({"message": "x", "type": "insufficient_quota"}), Misconfigured(400)),
+        (json!({"message": "x", "code": "content_filter"}), Declined),
+        (json!({"message": "Invalid schema", "param": "response_format"}), format),
+        (json!({"message": "x", "code": "unsupported_value", "param": "temperature"}), temperature),
+        (json!({"message": "max_tokens is too large", "param": "max_tokens"}), Refused),
+        // It decides, whatever the message says.
+        (json!({"message": "context size", "code": "invalid_api_key"}), Misconfigured(400)),
+        (json!({"message": "response_format is not supported", "param": "messages"}), Refused),
+        (json!({"message": "unsupported temperature", "param": "max_tokens"}), tokens),
     ] {
         let body = json!({"error": error}).to_string();
         assert_eq!(heard(400, &body).outcome.unwrap_err().kind, kind, "{error}");
     }
+}
+
+/// FastAPI's and older vLLM's errors have no `error`.
+#[test]
+fn errors_of_other_forms() {
+    for (status, body, kind, reason) in [
+        (
+            422,
+            json!({"detail": [{"type": "extra_forbidden", "loc": ["body", "response_format"],
+                   "msg": "Extra inputs are not permitted", "input": {"a": "max_tokens"}}]}),
+            Kind::Unknown(Parameter::Format),
+            "HTTP 422: Extra inputs are not permitted",
+        ),
+        (404, json!({"detail": "Not Found"}), Kind::Misconfigured(404), "HTTP 404: Not Found"),
+        (400, json!({"detail": {"a": 1}}), Kind::Refused, r#"HTTP 400: {"detail":{"a":1}}"#),
+        (
+            400,
+            json!({"object": "error", "type": "BadRequestError", "param": null, "code": 400,
+                   "message": "This model's maximum context length is 4096 tokens."}),
+            Kind::TooLong,
+            "HTTP 400: This model's maximum context length is 4096 tokens.",
+        ),
+        (
+            200,
+            json!({"object": "error", "message": "overloaded", "code": 503}),
+            Kind::Busy,
+            "HTTP 200 with an error: overloaded",
+        ),
+    ] {
+        let failure = heard(status, &body.to_string()).outcome.unwrap_err();
+        assert_eq!((failure.kind, failure.reason.as_str()), (kind, reason), "{body}");
+    }
+}
+
+/// Servers put the question, or a part of it, into their errors; the log in it may say anything.
+#[test]
+fn what_repeats_the_question_says_nothing_about_it() {
+    let record = "mount: unknown option max_tokens is not supported, use response_format instead, \
+                  the context size, insufficient_quota";
+    let text = format!(r#"{{"from":"user","level":"warn","n":1,"text":"{record}"}}"#);
+    let prompt = question(2, &text);
+    let kind = |status: u16, message: &str| {
+        let asked = Asked { manner: Manner::new(), prompt: &prompt, secrets: NONE };
+        let body = json!({"error": {"message": message, "code": null, "param": null}}).to_string();
+        read_answer(&asked, status, None, body.as_bytes()).outcome.unwrap_err().kind
+    };
+    let escaped = prompt.user.replace('"', "\\\"");
+    for (message, expected) in [
+        (format!("invalid content: {record}"), Kind::Refused),
+        (format!("invalid content: {}", &record[16..60]), Kind::Refused),
+        (format!("invalid content: {}", record.to_uppercase()), Kind::Refused),
+        (format!("cannot read {text}"), Kind::Refused),
+        (format!("cannot read '{escaped}'"), Kind::Refused),
+        (format!("cannot read {}", prompt.system), Kind::Refused),
+        // Behind all that a server would say first.
+        (format!("{} max_tokens is unknown", "word ".repeat(80)), Kind::Refused),
+        // What it says itself still counts.
+        (format!("max_tokens is unknown: {record}"), Kind::Unknown(Parameter::Tokens)),
+        ("response_format is not supported".to_owned(), Kind::Unknown(Parameter::Format)),
+        (format!("{record}: the context length is 9"), Kind::TooLong),
+    ] {
+        assert_eq!(kind(400, &message), expected, "{message}");
+    }
+    assert_eq!(kind(429, record), Kind::Busy);
+    assert_eq!(kind(500, record), Kind::Transient);
 }
 
 #[test]
@@ -203,25 +291,32 @@ fn tokens_are_counted_or_guessed() {
     assert_eq!((heard.cost_micros, heard.model.as_deref()), (Some(12_346), Some("m-1")));
 }
 
-/// Ollama drops the beginning of what does not fit, and answers.
+/// Ollama drops the beginning of what does not fit, and answers. The figures of real tokenizers are
+/// in `tokens`.
 #[test]
 fn a_prompt_that_was_cut_in_silence_is_too_long() {
-    let check = |prompt_bytes: usize, tokens: u64, cached: u64, cut: bool| {
+    let check = |prompt: &Prompt, tokens: u64, cached: u64, cut: bool| {
         let body = json!({
             "choices": [{"message": {"content": "{}"}}],
             "usage": {"prompt_tokens": tokens, "prompt_tokens_details": {"cached_tokens": cached}},
         });
-        let asked = Asked { manner: Manner::new(), prompt_bytes, secrets: NONE };
+        let asked = Asked { manner: Manner::new(), prompt, secrets: NONE };
         let outcome = read_answer(&asked, 200, None, body.to_string().as_bytes()).outcome;
         let found = outcome.is_err_and(|failure| failure.kind == Kind::TooLong);
-        assert_eq!(found, cut, "{prompt_bytes} bytes, {tokens} tokens, {cached} cached");
+        assert_eq!(found, cut, "{tokens} tokens, {cached} cached");
     };
-    check(40_000, 4_096, 0, true);
-    check(40_000, 4_999, 0, true);
-    check(40_000, 5_000, 0, false);
-    check(40_000, 15_000, 0, false);
-    check(40_000, 1_000, 9_000, false);
-    check(8_000, 100, 0, false);
+    // p50k and r50k make 12,005 tokens of its records, o200k 12,505: 3.3 to 3.4 bytes each.
+    let long = question(500, "");
+    check(&long, 8_192, 0, true);
+    let half_by_four_bytes = long.user.len() as u64 / 4 / 2;
+    assert!(half_by_four_bytes < 8_192, "{half_by_four_bytes}");
+    check(&long, 12_005, 0, false);
+    check(&long, 12_505, 0, false);
+    check(&long, 1_000, 11_005, false);
+    // Too short to be cut, and one word however long.
+    check(&question(20, ""), 100, 0, false);
+    check(&question(1, &"-x".repeat(20_000)), 2_000, 0, true);
+    check(&question(1, &"x".repeat(40_000)), 500, 0, false);
 }
 
 #[test]
@@ -234,27 +329,53 @@ fn a_servers_words_cannot_fill_or_forge_the_log() {
 
 #[test]
 fn a_server_that_repeats_a_secret_is_not_repeated() {
-    let secrets = ["sk-canary", "plain", ""];
-    let asked = Asked { manner: Manner::new(), prompt_bytes: 4, secrets: &secrets };
+    let secrets = ["sk-canary", "plain", "k3y!", ""];
+    let prompt = question(1, "");
+    let asked = Asked { manner: Manner::new(), prompt: &prompt, secrets: &secrets };
     // Cut in the middle of the secret, were it hidden after that.
     let long = format!("{}sk-canary", "x".repeat(REASON_CHARS_MAX - 4));
     for (status, body) in [
         (401, json!({"error": {"message": "wrong key sk-canary, plain"}}).to_string()),
         (401, json!({"error": long}).to_string()),
+        (401, json!({"error": {"message": "wrong key k3y!", "plain": 1}}).to_string()),
+        (401, json!({"error": {"plain": "k3y!"}}).to_string()),
+        (422, json!({"detail": [{"msg": "sk-canary", "loc": ["header"]}]}).to_string()),
         (500, "sk-canary".to_owned()),
+        // Far behind what is shown, were white space not folded.
+        (500, format!("{}sk-canary", " ".repeat(1020))),
         (200, json!({"error": "sk-\u{63}anary"}).to_string()),
         (200, choice(r#""message":{"content":"{\"summary\":\"sk-canary\"}"}"#)),
         (200, r#"{"model":"sk-canary","choices":[{"message":{"content":"x"}}]}"#.to_owned()),
     ] {
         let heard = read_answer(&asked, status, None, body.as_bytes());
         let shown = format!("{heard:?}");
-        assert!(!shown.contains("sk-c") && !shown.contains("plain"), "{shown}");
+        let told = ["sk-c", "plain", "k3y"].iter().any(|part| shown.contains(part));
+        assert!(!told, "{shown}");
     }
+    // The client's own words, where there was no answer.
+    let nothing = Heard::nothing("bad uri http://a/?key=sk-canary&k3y!", &secrets);
+    let reason = nothing.outcome.unwrap_err().reason;
+    assert_eq!(reason, "bad uri http://a/?key=[secret]&[secret]");
+}
+
+/// A key of an ordinary word must not make a quote of the log one that no record says.
+#[test]
+fn a_secret_that_stands_in_the_question_is_no_secret() {
+    let asked_about = question(1, r#"{"n":2,"text":"sk-canary: link is down, temperatures"}"#);
+    let secrets = ["sk-canary", "temperatures", "elsewhere"];
+    let asked = Asked { manner: Manner::new(), prompt: &asked_about, secrets: &secrets };
+    let body = choice(r#""message":{"content":"sk-canary temperatures elsewhere"}"#);
+    let heard = read_answer(&asked, 200, None, body.as_bytes());
+    assert_eq!(heard.outcome.unwrap(), "sk-canary temperatures [secret]");
+    // An error is no quote.
+    let failure = read_answer(&asked, 401, None, b"sk-canary").outcome.unwrap_err();
+    assert_eq!(failure.reason, "HTTP 401: [secret]");
 }
 
 #[test]
 fn the_header_is_kept_with_the_failure() {
-    let asked = Asked { manner: Manner::new(), prompt_bytes: 4, secrets: NONE };
+    let prompt = question(1, "");
+    let asked = Asked { manner: Manner::new(), prompt: &prompt, secrets: NONE };
     let wish = Some(Duration::from_secs(7));
     let failure = read_answer(&asked, 503, wish, b"").outcome.unwrap_err();
     assert_eq!((failure.reason.as_str(), failure.retry_after), ("HTTP 503", wish));

@@ -7,12 +7,14 @@ mod answer;
 mod breaker;
 mod call;
 mod chain;
+mod error;
 mod limiter;
 mod request;
+mod tokens;
 
 pub(crate) use answer::{Asked, Failure, Heard, Kind, read_answer};
 pub(crate) use breaker::{Breaker, Probe};
 pub(crate) use call::{ANSWERED, Call, Price, Usage};
 pub(crate) use chain::{Chain, Turn};
 pub(crate) use limiter::{Limiter, Place};
-pub(crate) use request::{Asking, Manner};
+pub(crate) use request::{Asking, Manner, Trial};

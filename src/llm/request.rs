@@ -1,7 +1,8 @@
 //! Request bodies of Chat Completions, in the manner that an endpoint takes.
 //!
 //! Servers differ in the parameters that they know. What one refuses is left out of its requests
-//! from then on: `Manner` is what has been learnt of an endpoint.
+//! from then on, once it has answered without: `Manner` is what has been learnt of an endpoint,
+//! `Trial` what one question tries.
 //!
 //! ```text
 //!  format:       json_schema ──refused──▶ json_object ──refused──▶ the prompt alone
@@ -12,6 +13,7 @@
 use serde_json::{Map, Number, Value, json};
 
 use super::call::Price;
+use super::tokens;
 use crate::analysis::{Category, Prompt};
 
 /// What an endpoint is asked for, whatever the question.
@@ -28,8 +30,8 @@ pub(crate) struct Asking {
     pub(crate) price: Option<Price>,
 }
 
-/// How the endpoint is asked to shape its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How the endpoint is asked to shape its answer, less and less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Format {
     /// By a JSON schema that the server enforces.
     Schema,
@@ -55,11 +57,20 @@ pub(crate) struct Manner {
     pub(crate) temperature: bool,
 }
 
-const BYTES_OF_TOKEN: u64 = 4;
+/// One question's own: what an endpoint refused is left out of this question alone, and becomes
+/// known for all others once that was answered. A refusal for another reason, worded by what a log
+/// says, teaches nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Trial {
+    refused: Option<Refused>,
+}
 
-/// Of English text and of kernel logs, give or take a third.
-pub(crate) fn estimated_tokens(bytes: usize) -> u64 {
-    (bytes as u64).div_ceil(BYTES_OF_TOKEN)
+#[derive(Debug)]
+struct Refused {
+    endpoint: usize,
+    /// To try.
+    manner: Manner,
+    reason: String,
 }
 
 impl Manner {
@@ -68,21 +79,25 @@ impl Manner {
         Self { format: Format::Schema, completion_tokens: false, temperature: true }
     }
 
-    /// Other workers may have learnt it in the meantime: then nothing changes.
-    pub(crate) fn learn(&mut self, asked: Self, refused: Parameter) {
+    fn without(mut self, refused: Parameter) -> Self {
         match refused {
-            Parameter::Format if self.format == asked.format => {
-                self.format = match asked.format {
+            Parameter::Format => {
+                self.format = match self.format {
                     Format::Schema => Format::Object,
                     Format::Object | Format::Prompt => Format::Prompt,
                 };
             }
-            Parameter::Tokens if self.completion_tokens == asked.completion_tokens => {
-                self.completion_tokens = !asked.completion_tokens;
-            }
+            Parameter::Tokens => self.completion_tokens = !self.completion_tokens,
             Parameter::Temperature => self.temperature = false,
-            Parameter::Format | Parameter::Tokens => {}
         }
+        self
+    }
+
+    /// Takes over what was learnt in another manner; one that knows less takes nothing back.
+    fn adopt(&mut self, other: Self) {
+        self.format = self.format.max(other.format);
+        self.completion_tokens = other.completion_tokens;
+        self.temperature &= other.temperature;
     }
 
     /// For the log.
@@ -96,8 +111,41 @@ impl Manner {
         format!("{format}, {}{temperature}", self.tokens_key())
     }
 
-    fn tokens_key(self) -> &'static str {
+    pub(super) fn tokens_key(self) -> &'static str {
         if self.completion_tokens { "max_completion_tokens" } else { "max_tokens" }
+    }
+}
+
+impl Trial {
+    /// How to ask `endpoint`, of which all know so much.
+    pub(crate) fn manner(&self, endpoint: usize, mut known: Manner) -> Manner {
+        if let Some(refused) = self.refused.as_ref().filter(|refused| refused.endpoint == endpoint)
+        {
+            known.adopt(refused.manner);
+        }
+        known
+    }
+
+    /// `reason` is the server's.
+    pub(crate) fn refused(
+        &mut self,
+        endpoint: usize,
+        asked: Manner,
+        parameter: Parameter,
+        reason: &str,
+    ) {
+        let manner = asked.without(parameter);
+        self.refused = Some(Refused { endpoint, manner, reason: reason.to_owned() });
+    }
+
+    /// The endpoint has answered what it refused before: now it is known. With the reason, where
+    /// that is new.
+    pub(crate) fn answered(&mut self, endpoint: usize, known: &mut Manner) -> Option<String> {
+        let Refused { manner, reason, .. } =
+            self.refused.take().filter(|refused| refused.endpoint == endpoint)?;
+        let before = *known;
+        known.adopt(manner);
+        (*known != before).then_some(reason)
     }
 }
 
@@ -126,12 +174,13 @@ impl Asking {
     }
 
     /// Why the endpoint cannot take so long a question with so long an answer.
-    pub(crate) fn too_long(&self, body: &[u8], max_tokens: u64) -> Option<String> {
+    pub(crate) fn too_long(&self, prompt: &Prompt, body: &[u8], max_tokens: u64) -> Option<String> {
         let context = self.context_tokens?;
-        let prompt = estimated_tokens(body.len());
+        let records = prompt.user.len();
+        let prompt = tokens::at_most(records) + tokens::about(body.len().saturating_sub(records));
         (prompt.saturating_add(max_tokens) > context).then(|| {
             format!(
-                "about {prompt} tokens and {max_tokens} for the answer are more than \
+                "up to {prompt} tokens and {max_tokens} for the answer are more than \
                  context_tokens, {context}"
             )
         })
@@ -214,23 +263,41 @@ mod tests {
             (Parameter::Format, "null - 200 -"),
             (Parameter::Tokens, "null 200 - -"),
         ] {
-            manner.learn(manner, refused);
+            manner = manner.without(refused);
             assert_eq!(shown(manner), expected, "{refused:?}");
         }
     }
 
+    /// Questions of two workers, both begun before anything was known.
     #[test]
-    fn what_two_workers_learn_at_once_is_learnt_once() {
-        let asked = Manner::new();
-        let mut manner = asked;
-        for _ in 0..2 {
-            manner.learn(asked, Parameter::Format);
-            manner.learn(asked, Parameter::Tokens);
+    fn what_two_questions_learn_at_once_is_learnt_once() {
+        let mut known = Manner::new();
+        let mut trials = [Trial::default(), Trial::default()];
+        for trial in &mut trials {
+            trial.refused(0, trial.manner(0, known), Parameter::Format, "no schema");
+            trial.refused(0, trial.manner(0, known), Parameter::Tokens, "no max_tokens");
         }
-        assert_eq!((manner.format, manner.completion_tokens), (Format::Object, true));
-        manner.learn(manner, Parameter::Format);
-        manner.learn(asked, Parameter::Format);
-        assert_eq!(manner.format, Format::Prompt, "a late answer takes nothing back");
+        assert_eq!(known, Manner::new(), "nothing is answered yet");
+        let [mut first, mut second] = trials;
+        assert_eq!(first.answered(0, &mut known).as_deref(), Some("no max_tokens"));
+        assert_eq!((known.format, known.completion_tokens), (Format::Object, true));
+        let mut late = Trial::default();
+        late.refused(0, known, Parameter::Format, "no object");
+        assert_eq!(late.answered(0, &mut known).as_deref(), Some("no object"));
+        assert_eq!(second.answered(0, &mut known), None);
+        assert_eq!(known.format, Format::Prompt, "a late answer takes nothing back");
+    }
+
+    #[test]
+    fn what_is_refused_without_it_too_is_not_learnt() {
+        let (mut known, mut trial) = (Manner::new(), Trial::default());
+        trial.refused(0, known, Parameter::Format, "no");
+        assert_eq!(trial.manner(0, known).format, Format::Object);
+        // The next endpoint is another matter.
+        assert_eq!(trial.manner(1, known), known);
+        assert_eq!(trial.answered(1, &mut known), None);
+        assert_eq!(known, Manner::new());
+        assert_eq!(Trial::default().answered(0, &mut known), None);
     }
 
     #[test]
@@ -244,10 +311,16 @@ mod tests {
     #[test]
     fn a_question_and_its_answer_must_fit_the_context() {
         let asking = asking(&json!({}));
-        assert_eq!(asking.too_long(&[0; 3_600], 100), None);
-        let why = asking.too_long(&[0; 3_601], 100).unwrap();
-        assert!(why.starts_with("about 901 tokens and 100 for the answer"), "{why}");
-        assert!(asking.too_long(&[], 1_001).is_some());
-        assert_eq!(Asking { context_tokens: None, ..asking }.too_long(&[0; 9_999], 9), None);
+        let long = |asking: &Asking, records: usize, more: usize, answer: u64| {
+            let prompt = Prompt { system: String::new(), user: "x".repeat(records), shown: 0..0 };
+            asking.too_long(&prompt, &vec![0; records + more], answer)
+        };
+        // Records are dense, the instructions are not.
+        assert_eq!(long(&asking, 0, 3_600, 100), None);
+        assert_eq!(long(&asking, 700, 2_000, 100), None);
+        let why = long(&asking, 700, 2_001, 100).unwrap();
+        assert!(why.starts_with("up to 901 tokens and 100 for the answer"), "{why}");
+        assert!(long(&asking, 0, 0, 1_001).is_some());
+        assert_eq!(long(&Asking { context_tokens: None, ..asking }, 0, 9_999, 9), None);
     }
 }
