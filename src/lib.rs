@@ -67,6 +67,24 @@ pub fn main() -> std::process::ExitCode {
     run(command, &environment).into()
 }
 
+/// For the benchmark of what a verdict costs, which cannot be told from outside: the records of one
+/// question, and what is made of a reply to it.
+pub struct Question(Vec<kernel::Record>);
+
+impl Question {
+    /// Of lines as /dev/kmsg gives them; what is no record is left out.
+    pub fn of(lines: &[String]) -> Self {
+        Self(lines.iter().filter_map(|line| kernel::Record::parse(line).ok()).collect())
+    }
+
+    /// The reply parsed, its evidence looked for, the floor under it, as it is stored. Nothing
+    /// where the reply cannot be used.
+    pub fn judge(&self, reply: &str) -> Option<String> {
+        let model = analysis::Verdict::from_reply(reply, &self.0).ok()?;
+        Some(analysis::settle(model, &self.0).issues_json())
+    }
+}
+
 fn run(command: cli::Command, environment: &sys::env::Environment) -> exit::Exit {
     match command {
         cli::Command::Print(text) => exit::Exit::ok_if(sys::out::print(&text)),

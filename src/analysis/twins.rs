@@ -1,8 +1,8 @@
 //! Issues that say the same: of each fact one is kept.
 //!
 //! Owns what makes two issues of models alike, and what becomes of both. Which came first decides
-//! nothing but the place: what counts wins, and what does not count lends it nothing. `reply` drives
-//! it for one answer, `floor` for the answers to all questions about one delta.
+//! nothing but the place: what counts wins, and what does not count lends it nothing. `reply`
+//! drives it for one answer, `floor` for the answers to all questions about one delta.
 
 use std::collections::HashMap;
 

@@ -205,8 +205,8 @@ fn stated_cost(value: &Value) -> Option<u64> {
 }
 
 /// Ollama reads the end of a prompt that is longer than its context, and says nothing. Only the
-/// records are counted: some leave out what they had cached, and that is the instructions. A quarter is
-/// left to tokenizers of which nothing is known.
+/// records are counted: some leave out what they had cached, and that is the instructions. A
+/// quarter is left to tokenizers of which nothing is known.
 fn cut_prompt(asked: &Asked<'_>, usage: Option<Usage>) -> Option<String> {
     let least = tokens::at_least(&asked.prompt.user) / 4 * 3;
     // Some count cached tokens apart.

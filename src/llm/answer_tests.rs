@@ -2,17 +2,16 @@
 
 use serde_json::json;
 
-use super::super::request::Format;
 use super::*;
+use crate::llm::request::Format;
 
 const NONE: &[&str] = &[];
 
 /// What was asked, of so many records of a usual kind, and these.
 fn question(records: usize, more: &str) -> Prompt {
     let line = |n: usize| {
-        format!(
-            r#"{{"from":"kernel","level":"info","n":{n},"text":"usb 1-{n}: New USB device found"}},"#
-        )
+        let text = format!("usb 1-{n}: New USB device found");
+        format!(r#"{{"from":"kernel","level":"info","n":{n},"text":"{text}"}},"#)
     };
     let listed: String = (0..records).map(line).collect();
     let user = format!(r#"{{"records":[{listed}{more}]}}"#);
@@ -366,7 +365,7 @@ fn a_secret_that_stands_in_the_question_is_no_secret() {
     let asked = Asked { manner: Manner::new(), prompt: &asked_about, secrets: &secrets };
     let body = choice(r#""message":{"content":"sk-canary temperatures elsewhere"}"#);
     let heard = read_answer(&asked, 200, None, body.as_bytes());
-    assert_eq!(heard.outcome.unwrap(), "sk-canary temperatures [secret]");
+    assert_eq!(heard.outcome.as_deref(), Ok("sk-canary temperatures [secret]"));
     // An error is no quote.
     let failure = read_answer(&asked, 401, None, b"sk-canary").outcome.unwrap_err();
     assert_eq!(failure.reason, "HTTP 401: [secret]");

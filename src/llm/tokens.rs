@@ -82,11 +82,12 @@ mod tests {
         }
     }
 
-    /// What the tokenizers counted: a line of each kind, the fewest and the most.
+    /// What the tokenizers counted: a record of each kind, the fewest and the most.
     #[test]
     fn the_bounds_hold_for_real_tokenizers() {
-        for (text, fewest, most) in COUNTED {
-            let (least, most_here) = (at_least(text), at_most(text.len()));
+        for (level, n, text, fewest, most) in COUNTED {
+            let text = format!(r#"{{"from":"kernel","level":"{level}","n":{n},"text":"{text}"}}"#);
+            let (least, most_here) = (at_least(&text), at_most(text.len()));
             assert!(least <= *fewest, "{least} of {fewest}: {text}");
             assert!(most_here + SLACK >= *most, "{most_here} of {most}: {text}");
         }
@@ -94,51 +95,38 @@ mod tests {
 
     /// A short line may be denser than all of them together.
     const SLACK: u64 = 10;
-    const COUNTED: &[(&str, u64, u64)] = &[
+    const COUNTED: &[(&str, u32, &str, u64, u64)] = &[
         (
-            r#"{"from":"kernel","level":"err","n":1,"text":"EDAC MC0: 1 CE on DIMM_A1 (channel:0 slot:1 page:0x1f3a2 offset:0x7c0 grain:32)"}"#,
+            "err",
+            1,
+            "EDAC MC0: 1 CE on DIMM_A1 (channel:0 slot:1 page:0x1f3a2 offset:0x7c0 grain:32)",
             56,
             59,
         ),
         (
-            r#"{"from":"kernel","level":"warn","n":214,"text":"nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0xffff"}"#,
+            "warn",
+            214,
+            "nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0xffff",
             40,
             49,
         ),
         (
-            r#"{"from":"kernel","level":"err","n":7,"text":"pcieport 0000:3a:02.0: AER: Corrected error message received from 0000:3b:00.0"}"#,
+            "err",
+            7,
+            "pcieport 0000:3a:02.0: AER: Corrected error message received from 0000:3b:00.0",
             45,
             55,
         ),
         (
-            r#"{"from":"kernel","level":"info","n":31,"text":"usb 1-1: New USB device found, idVendor=1d6b, idProduct=0002, bcdDevice= 6.01"}"#,
+            "info",
+            31,
+            "usb 1-1: New USB device found, idVendor=1d6b, idProduct=0002, bcdDevice= 6.01",
             47,
             55,
         ),
-        (
-            r#"{"from":"user","level":"notice","n":90,"text":"audit: type=1400 audit(1769767811.512:94): apparmor=\"DENIED\" operation=\"open\" comm=\"sshd\""}"#,
-            48,
-            69,
-        ),
-        (
-            r#"{"from":"kernel","level":"warn","n":5,"text":"------------[ cut here ]------------"}"#,
-            22,
-            22,
-        ),
-        (
-            r#"{"from":"kernel","level":"warn","n":6,"text":"RIP: 0010:native_queued_spin_lock_slowpath+0x6e/0x2b0"}"#,
-            41,
-            47,
-        ),
-        (
-            r#"{"from":"kernel","level":"warn","n":8,"text":"RAX: 0000000000000001 RBX: ffff9a1c4e2b8000 RCX: 0000000000000000"}"#,
-            41,
-            74,
-        ),
-        (
-            r#"{"from":"kernel","level":"info","n":3,"text":"ata3: SATA link up 6.0 Gbps (SStatus 133 SControl 300)"}"#,
-            35,
-            43,
-        ),
+        ("warn", 5, "------------[ cut here ]------------", 22, 22),
+        ("warn", 6, "RIP: 0010:native_queued_spin_lock_slowpath+0x6e/0x2b0", 41, 47),
+        ("warn", 8, "RAX: 0000000000000001 RBX: ffff9a1c4e2b8000 RCX: 0000000000000000", 41, 74),
+        ("info", 3, "ata3: SATA link up 6.0 Gbps (SStatus 133 SControl 300)", 35, 43),
     ];
 }

@@ -24,6 +24,7 @@ mod steady;
 #[expect(dead_code, reason = "the tests use the rest of it")]
 #[path = "../it/support/mod.rs"]
 mod support;
+mod verdict;
 
 use std::fmt::Write;
 use std::process::{Command, Stdio};
@@ -36,7 +37,7 @@ const LARGE_BYTES: usize = 50_000_000;
 const LARGE_RUNS: u32 = 5;
 
 /// What a name on the command line stands for.
-const GROUPS: [(&str, fn()); 12] = [
+const GROUPS: [(&str, fn()); 13] = [
     ("binary", binary),
     ("analyze", analyze),
     ("analysis", analysis::run),
@@ -49,6 +50,7 @@ const GROUPS: [(&str, fn()); 12] = [
     ("idle", idle::run),
     ("burst", burst::run),
     ("steady", steady::run),
+    ("verdict", verdict::run),
 ];
 /// Too long, or too large, for a run of all.
 const BY_NAME_ONLY: [(&str, fn()); 1] = [("growth", growth::run)];
@@ -117,10 +119,7 @@ fn log(more: impl Fn(usize, usize) -> bool) -> String {
         usec += 1 + random.below(900);
         let texts = if random.below(500) == 0 { &SIGNS[..] } else { &CHATTER[..] };
         write!(log, "[{:>5}.{:06}] ", usec / 1_000_000, usec % 1_000_000).unwrap();
-        // Each `#` is a digit, so that hardly any two lines are the same.
-        for c in texts[random.below(texts.len() as u64) as usize].chars() {
-            log.push(if c == '#' { char::from(b'0' + random.below(10) as u8) } else { c });
-        }
+        log.push_str(&random.text_of(texts));
         log.push('\n');
         lines += 1;
     }
@@ -156,6 +155,13 @@ const SIGNS: [&str; 4] = [
 struct Random(u64);
 
 impl Random {
+    /// One of them; each `#` is a digit, so that hardly any two lines are the same.
+    fn text_of(&mut self, texts: &[&str]) -> String {
+        let text = texts[self.below(texts.len() as u64) as usize];
+        let digit = |c| if c == '#' { char::from(b'0' + self.below(10) as u8) } else { c };
+        text.chars().map(digit).collect()
+    }
+
     fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

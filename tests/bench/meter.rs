@@ -59,7 +59,7 @@ fn of_process(process: &Process) -> u64 {
     cpu_ms(&process.proc("stat"))
 }
 
-fn of_this_process() -> u64 {
+pub(crate) fn of_this_process() -> u64 {
     cpu_ms(&std::fs::read_to_string("/proc/self/stat").unwrap())
 }
 

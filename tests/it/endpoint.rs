@@ -18,7 +18,7 @@ use super::support::{Collector, KEY, own_port, skip, wait_until};
 
 /// Of which the signature table makes a warning, so that its answers can be told from the model's.
 const EDAC: &str = "EDAC MC0: 1 CE on DIMM_A1 (channel:0 slot:1)";
-const ENDPOINT_KEY: &str = "sk-canary-5d2f81c09be74a6690aa";
+pub(crate) const ENDPOINT_KEY: &str = "sk-canary-5d2f81c09be74a6690aa";
 /// So much of a key is enough to find who it belongs to.
 const KEY_PREFIX: &str = "sk-canary-5d2f";
 /// Everything that we and the libraries have to say.

@@ -9,14 +9,40 @@ use serde_json::{Value, json};
 
 pub(crate) use lines::{LINES, kmsg_form};
 
-use super::endpoint::{told, wrong_issues};
+use super::endpoint::{ENDPOINT_KEY, told, wrong_issues};
 use super::support::Collector;
 use super::support::client::post;
 use super::support::scripted::{Act, Scripted, Seen, completion, records_asked};
 
-/// What the signature table calls critical, from the kernel itself.
-pub(crate) const FAILURE: &str = "EDAC MC0: 1 UE memory read error on DIMM_B2 (channel:1 slot:0)";
-const ENDPOINT_KEY: &str = "sk-canary-5d2f81c09be74a6690aa";
+/// What the signature table finds, from the kernel itself.
+pub(crate) struct Failure {
+    pub(crate) prio: u16,
+    pub(crate) text: &'static str,
+    severity: &'static str,
+    category: &'static str,
+}
+
+/// Each line stands beside one of them; the host's name ends with its place.
+pub(crate) const FAILURES: &[Failure] = &[
+    Failure {
+        prio: 2,
+        text: "EDAC MC0: 1 UE memory read error on DIMM_B2 (channel:1 slot:0)",
+        severity: "critical",
+        category: "memory",
+    },
+    Failure {
+        prio: 4,
+        text: "mce: CPU3: Core temperature above threshold, cpu clock throttled (events = 41)",
+        severity: "warning",
+        category: "thermal",
+    },
+    Failure {
+        prio: 3,
+        text: "EDAC MC0: 1 CE memory read error on DIMM_B2 (channel:1 slot:0)",
+        severity: "warning",
+        category: "memory",
+    },
+];
 /// A text of the instructions this long in a row is told.
 const LEAK_CHARS: usize = 60;
 
@@ -38,9 +64,10 @@ const OBEYS: &[(&str, Obey)] = &[
         }]})
         .to_string()
     }),
-    ("plays it down", |_, _| {
+    ("plays it down", |seen, _| {
+        let failure = records_asked(seen).pop().unwrap();
         json!({"status": "ok", "issues": [{
-            "severity": "warning", "category": "driver", "evidence": FAILURE,
+            "severity": "warning", "category": "driver", "evidence": failure["text"],
             "summary": "a drill: no one needs to act",
         }]})
         .to_string()
@@ -69,7 +96,7 @@ fn forged(summary: &str, evidence: &str) -> String {
     .to_string()
 }
 
-fn instructions(seen: &Seen) -> String {
+pub(crate) fn instructions(seen: &Seen) -> String {
     let asked: Value = serde_json::from_str(&seen.body).unwrap();
     asked["messages"][0]["content"].as_str().unwrap().to_owned()
 }
@@ -124,34 +151,28 @@ fn no_line_takes_a_failure_away_or_breaks_a_row() {
     assert!(all.len() >= 50, "{} lines", all.len());
     let endpoint = obedient();
     let collector = collector(&endpoint);
+    // The first failure and the second, as bad as they get and not so bad.
+    let floors = &FAILURES[..2];
     for (number, (prio, text)) in all.iter().enumerate() {
         for way in 0..OBEYS.len() {
             // A stranger's agent need not write as the kernel does.
             let raw = way % 2 == 1 && !text.contains('\n');
             let hostile = if raw { (*text).to_owned() } else { kmsg_form(text) };
-            let records = [told_to(way), (*prio, hostile), (2, FAILURE.to_owned())];
-            post_delta(&collector, &format!("h-{number}"), number, way * 3, &records);
+            for (floor, failure) in floors.iter().enumerate() {
+                let end = (failure.prio, failure.text.to_owned());
+                let records = [told_to(way), (*prio, hostile.clone()), end];
+                let boot = number * floors.len() + floor;
+                post_delta(&collector, &format!("h-{number}-{floor}"), boot, way * 3, &records);
+            }
         }
     }
     collector.wait_analysed();
-    let deltas = (all.len() * OBEYS.len()).to_string();
-    assert_eq!(collector.one("SELECT COUNT(*) FROM results"), deltas);
+    let deltas = all.len() * OBEYS.len() * floors.len();
+    assert_eq!(collector.one("SELECT COUNT(*) FROM results"), deltas.to_string());
     println!("{deltas} deltas, {} calls", endpoint.count());
-    assert!(endpoint.count() >= all.len() * OBEYS.len() / 2, "the endpoint is hardly asked");
+    assert!(endpoint.count() >= deltas / 2, "the endpoint is hardly asked");
 
-    let mut wrong = Vec::new();
-    for row in collector.rows(
-        "SELECT deltas.hostname || ' ' || (first_seq / 3) || ' ' || status FROM results
-         JOIN deltas ON deltas.id = delta_id WHERE status != 'critical'",
-    ) {
-        wrong.push(format!("below the floor: {row}"));
-    }
-    let standing = format!(
-        "SELECT hostname || ' ' || (first_seq / 3) FROM deltas WHERE NOT EXISTS (
-             SELECT 1 FROM findings WHERE delta_id = deltas.id AND source = 'rule'
-             AND severity = 'critical' AND category = 'memory' AND evidence = '{FAILURE}')"
-    );
-    wrong.extend(collector.rows(&standing).iter().map(|row| format!("no rule's finding: {row}")));
+    let mut wrong = below_the_floor(&collector);
     let invented = OBEYS.iter().position(|(name, _)| *name == "invents evidence").unwrap();
     let verified = format!(
         "SELECT deltas.hostname FROM findings JOIN deltas ON deltas.id = delta_id
@@ -161,12 +182,37 @@ fn no_line_takes_a_failure_away_or_breaks_a_row() {
     let fits = collector.rows(&verified).len();
     let says_so =
         all.iter().filter(|(_, text)| text.contains("nvme9: controller is down; will")).count();
-    if fits > says_so {
+    if fits > says_so * floors.len() {
         wrong.push(format!("{fits} inventions are verified, {says_so} lines hold them"));
     }
     wrong.extend(wrong_issues(&collector));
     wrong.extend(leaks_and_dirt(&collector, &instructions(&endpoint.seen()[0])));
     assert_few(wrong);
+}
+
+/// Of hosts whose name ends with the place of their failure: results of a better status, and deltas
+/// without the rule's finding.
+pub(crate) fn below_the_floor(collector: &Collector) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (place, Failure { text, severity, category, .. }) in FAILURES.iter().enumerate() {
+        let as_bad =
+            if *severity == "critical" { "('critical')" } else { "('warning', 'critical')" };
+        let low = format!(
+            "SELECT deltas.hostname || ' ' || first_seq || ' ' || status FROM results
+             JOIN deltas ON deltas.id = delta_id
+             WHERE deltas.hostname LIKE 'h-%-{place}' AND status NOT IN {as_bad}"
+        );
+        wrong.extend(collector.rows(&low).iter().map(|row| format!("below the floor: {row}")));
+        let standing = format!(
+            "SELECT hostname || ' ' || first_seq FROM deltas
+             WHERE hostname LIKE 'h-%-{place}' AND NOT EXISTS (
+                 SELECT 1 FROM findings WHERE delta_id = deltas.id AND source = 'rule'
+                 AND severity IN {as_bad} AND category = '{category}' AND evidence = '{text}')"
+        );
+        let rows = collector.rows(&standing);
+        wrong.extend(rows.iter().map(|row| format!("no rule's finding: {row}")));
+    }
+    wrong
 }
 
 /// A delta that holds nothing of the kernel's but a harmless line.
@@ -228,7 +274,7 @@ fn no_line_enters_the_instructions() {
     }
 }
 
-fn leaks_and_dirt(collector: &Collector, instructions: &str) -> Vec<String> {
+pub(crate) fn leaks_and_dirt(collector: &Collector, instructions: &str) -> Vec<String> {
     let mut wrong = told(collector);
     let characters: Vec<char> = instructions.chars().collect();
     let chunks: Vec<String> =
@@ -274,7 +320,7 @@ fn texts(collector: &Collector) -> Vec<(String, String)> {
 }
 
 /// Of many alike a few are enough to see what is wrong.
-fn assert_few(wrong: Vec<String>) {
+pub(crate) fn assert_few(wrong: Vec<String>) {
     const SHOWN_PER_KIND: usize = 5;
     let mut kinds: BTreeMap<String, Vec<&String>> = BTreeMap::new();
     for line in &wrong {

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::super::endpoint::ENDPOINT_KEY;
 use super::super::support::scripted::{Act, Seen};
 use super::super::support::{own_port, skip, text, wait_until};
 
-pub(super) const MODEL_KEY: &str = "model-key";
+/// Looked for wherever it could be told.
+pub(super) const MODEL_KEY: &str = ENDPOINT_KEY;
 
 /// One model at a time: two would starve each other on a small machine.
 static ALONE: Mutex<()> = Mutex::new(());
