@@ -280,6 +280,13 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    if (1..MIGRATIONS.len()).contains(&version) {
+        log::info!(
+            "the database's schema is version {version} and becomes {}: a minute or so for a \
+             million deltas",
+            MIGRATIONS.len()
+        );
+    }
     for (step, sql) in MIGRATIONS.iter().enumerate().skip(version) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(sql)?;

@@ -258,6 +258,8 @@ fn a_database_of_version_4_is_taken_over() {
     assert_eq!(report.status.code(), Some(1));
     assert!(text(&report.stderr).contains(why), "{}", text(&report.stderr));
     collector.start_again();
+    let said = collector.process.log();
+    assert!(said.contains("the database's schema is version 4 and becomes 5: "), "{said}");
     collector.wait_analysed();
     let counts = "SELECT concat_ws(' ', coalesce(rule_status, 'NULL'), unverified, disagreement)
                   FROM results WHERE delta_id < 4 ORDER BY delta_id";
