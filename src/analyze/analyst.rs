@@ -1,21 +1,38 @@
 //! The analyst: asks the endpoints in order until each question has an answer that can be used.
 //!
-//! Does what `llm::Chain` says; `endpoint` makes the calls. Shared by all workers.
+//! Does what `llm::Chain` says; `endpoint` makes the calls, `progress` keeps what is answered.
+//! Shared by all workers.
+//!
+//! A large delta is several questions. One that nobody can answer keeps the others from nothing, as
+//! long as the endpoints themselves are well; what is answered is not asked again at the next try.
 
 use std::ops::Range;
 use std::time::Duration;
 
 use super::endpoint::{Server, name};
-use crate::analysis::{PROMPT_VERSION, Prompt, Verdict, settle};
+use super::matter::{Matter, Question};
+use super::progress::Progress;
+use crate::analysis::{PROMPT_VERSION, Verdict};
 use crate::config::{Endpoint, EndpointKind};
 use crate::kernel::{Record, SeqRange};
-use crate::llm::{Call, Chain, Kind, Trial, Turn};
+use crate::llm::{Call, Chain, Trial, Turn};
 use crate::sys::{clock, random};
+use crate::time::{Mono, format_span};
 
 pub(crate) struct Analyst {
     endpoints: Vec<Ready>,
     retries: Vec<u32>,
+    /// Of one try.
+    calls_max: usize,
+    span_max: Duration,
 }
+
+/// Of the tree that splitting makes of questions, times the endpoints, times their retries: a delta
+/// that needs more goes on later, behind others that wait.
+const CALLS_MAX: usize = 100;
+const SPAN_MAX: Duration = Duration::from_secs(30 * 60);
+/// Without an answer, with all endpoints well: it is not for one odd record.
+const UNANSWERED_MAX: usize = 3;
 
 struct Ready {
     model: String,
@@ -28,45 +45,72 @@ struct Ready {
 #[derive(Debug)]
 pub(crate) struct Analysis {
     pub(crate) verdict: Verdict,
+    /// The first of those that answered, by their places in `llm_endpoints`.
+    pub(crate) endpoint: usize,
     pub(crate) provider: String,
     pub(crate) model: String,
     /// `None`: the signature table needs no prompt.
     pub(crate) prompt_version: Option<u32>,
     /// Endpoints that failed before one answered, and why.
     pub(crate) fell_over: Vec<String>,
+    /// One of them for its own sake, and not for what it was asked.
+    pub(crate) ailing: bool,
     /// Every call that was made, those that failed too.
     pub(crate) calls: Vec<Call>,
 }
 
-/// Every endpoint failed.
-#[derive(Debug, Default)]
+/// Every endpoint failed, for some of the records at least.
+#[derive(Debug)]
 pub(crate) struct Unavailable {
     /// Which, and why.
     pub(crate) reasons: Vec<String>,
     pub(crate) calls: Vec<Call>,
-    /// An endpoint did answer, and nothing that could be used: the delta may be to blame.
+    /// No endpoint failed for its own sake: the delta may be to blame.
     pub(crate) unusable: bool,
+    /// All of them failed for their own sake.
+    pub(crate) outage: bool,
     /// The soonest that an endpoint asks to be tried again.
     pub(crate) retry_after: Option<Duration>,
-}
-
-/// Records of one delta on their way to a verdict.
-struct Matter<'a> {
-    records: &'a [Record],
-    /// Ranges that lie between them.
-    missing: &'a [SeqRange],
-    analysis: Analysis,
-    /// Endpoints before this one cannot take even one record of this delta.
-    first: usize,
+    /// Of what was answered, and of the signature table.
+    pub(crate) verdict: Box<Verdict>,
 }
 
 /// What a question came to.
 enum Outcome {
     Answered,
-    /// For this endpoint it is too long.
-    Split {
-        endpoint: usize,
-    },
+    /// It is to be asked in these parts.
+    Parts(Vec<Question>),
+    Unanswered(Unanswered),
+}
+
+/// Why there is no answer.
+struct Unanswered {
+    reasons: Vec<String>,
+    cause: Cause,
+    retry_after: Option<Duration>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// None of them is well.
+    Endpoints,
+    /// One that is well has no answer to it.
+    Question,
+    /// Of calls, or of time.
+    Limit,
+}
+
+/// One try, and what it has come to.
+struct Try<'a> {
+    matter: Matter<'a>,
+    progress: &'a mut Progress,
+    /// The place of who answered.
+    by: Option<usize>,
+    model: String,
+    ailing: bool,
+    calls_max: usize,
+    until: Mono,
+    span_max: Duration,
 }
 
 impl Analyst {
@@ -85,94 +129,153 @@ impl Analyst {
             endpoints.push(Ready { model: model.clone(), provider: provider.clone(), server });
         }
         let retries = chain.iter().map(|endpoint| endpoint.max_retries).collect();
-        Ok(Self { endpoints, retries })
+        Ok(Self::of(endpoints, retries))
     }
 
     /// The signature table alone.
     pub(crate) fn builtin() -> Self {
         let table = Ready { model: "signatures".into(), provider: "builtin".into(), server: None };
-        Self { endpoints: vec![table], retries: vec![0] }
+        Self::of(vec![table], vec![0])
     }
 
-    /// Judges records of one host, oldest first; `missing` are ranges that lie between them.
+    fn of(endpoints: Vec<Ready>, retries: Vec<u32>) -> Self {
+        Self { endpoints, retries, calls_max: CALLS_MAX, span_max: SPAN_MAX }
+    }
+
+    /// Judges records of one host, oldest first; `missing` are ranges that lie between them. Takes
+    /// as many tries as get any further.
     pub(crate) fn analyse(
         &self,
         records: &[Record],
         missing: &[SeqRange],
     ) -> Result<Analysis, Unavailable> {
-        let mut matter = Matter::new(records, missing);
-        // No prompt is built for a chain that begins with the table.
-        if self.endpoints[0].server.is_none() {
-            matter.analysis.take_name(&self.endpoints[0]);
-        } else {
-            self.ask_all(&mut matter)?;
+        let mut progress = Progress::default();
+        loop {
+            let before = progress.left_of(records.len());
+            match self.go_on(records, missing, &mut progress) {
+                Err(put_off)
+                    if !put_off.outage
+                        && !put_off.unusable
+                        && progress.left_of(records.len()) < before =>
+                {
+                    progress.calls = put_off.calls;
+                }
+                done => return done,
+            }
         }
-        Ok(matter.settled())
     }
 
-    fn ask_all(&self, matter: &mut Matter<'_>) -> Result<(), Unavailable> {
-        let all = matter.questions(0..matter.records.len());
-        let mut left: Vec<_> = all.into_iter().rev().map(|question| (question, 0)).collect();
-        while let Some(((range, prompt), first)) = left.pop() {
-            let first = first.max(matter.first);
-            match self.ask(matter, range.clone(), &prompt, first)? {
+    /// One try, which takes up where the last one with this progress ended.
+    pub(crate) fn go_on(
+        &self,
+        records: &[Record],
+        missing: &[SeqRange],
+        progress: &mut Progress,
+    ) -> Result<Analysis, Unavailable> {
+        progress.begin(records.len());
+        let mut one = Try {
+            matter: Matter::new(records, missing),
+            calls_max: progress.calls.len() + self.calls_max,
+            progress,
+            by: None,
+            model: String::new(),
+            ailing: false,
+            until: clock::mono().plus(self.span_max),
+            span_max: self.span_max,
+        };
+        // No prompt is built for a chain that begins with the table.
+        if self.endpoints[0].server.is_some() {
+            self.ask_all(&mut one)?;
+        }
+        Ok(self.settled(one))
+    }
+
+    fn ask_all(&self, one: &mut Try<'_>) -> Result<(), Unavailable> {
+        let mut left = Vec::new();
+        for range in one.progress.left() {
+            left.extend(one.matter.questions(range, 0));
+        }
+        left.reverse();
+        let mut unanswered: Vec<(Range<usize>, Unanswered)> = Vec::new();
+        while let Some(question) = left.pop() {
+            match self.ask(one, &question) {
                 Outcome::Answered => {}
-                Outcome::Split { endpoint } => {
-                    let middle = range.start + range.len() / 2;
-                    for half in [middle..range.end, range.start..middle] {
-                        let questions = matter.questions(half);
-                        left.extend(questions.into_iter().rev().map(|part| (part, endpoint)));
+                Outcome::Parts(parts) => left.extend(parts.into_iter().rev()),
+                Outcome::Unanswered(why) => {
+                    let cause = why.cause;
+                    unanswered.push((question.range, why));
+                    if cause != Cause::Question || unanswered.len() >= UNANSWERED_MAX {
+                        break;
                     }
                 }
             }
         }
-        Ok(())
+        // What nobody has an answer to comes last: it must not keep the others waiting.
+        let (puzzles, interrupted): (Vec<_>, Vec<_>) =
+            unanswered.iter().partition(|(_, why)| why.cause == Cause::Question);
+        let range = |(range, _): &(Range<usize>, Unanswered)| range.clone();
+        let asked_not = left.into_iter().rev().map(|question| question.range);
+        let interrupted = interrupted.into_iter().map(range);
+        let left = interrupted.chain(asked_not).chain(puzzles.into_iter().map(range));
+        one.progress.set_left(left.collect());
+        if unanswered.is_empty() {
+            return Ok(());
+        }
+        Err(unavailable(one, unanswered.into_iter().map(|(_, why)| why).collect()))
     }
 
-    fn ask(
-        &self,
-        matter: &mut Matter<'_>,
-        range: Range<usize>,
-        prompt: &Prompt,
-        first: usize,
-    ) -> Result<Outcome, Unavailable> {
-        let shown = &matter.records[range];
-        let mut chain = Chain::new(&self.retries, first, shown.len(), random::seed());
+    fn ask(&self, one: &mut Try<'_>, question: &Question) -> Outcome {
+        let shown = &one.matter.records[question.range.clone()];
+        let mut chain = Chain::new(&self.retries, question.first, shown.len(), random::seed());
         let mut trial = Trial::default();
         loop {
             let (endpoint, wait, doubled) = match chain.next() {
                 Turn::Ask { endpoint, wait, doubled } => (endpoint, wait, doubled),
                 Turn::Split { endpoint } => {
-                    matter.analysis.fell_over.extend(self.named(&chain));
-                    return Ok(Outcome::Split { endpoint });
+                    one.note(self.named(&chain), &chain);
+                    return Outcome::Parts(one.matter.halves(question, endpoint));
                 }
-                Turn::Exhausted => return Err(matter.unavailable(&chain, self.named(&chain))),
+                Turn::Exhausted => return self.exhausted(one, question, &chain),
             };
+            let ready = &self.endpoints[endpoint];
+            let Some(server) = &ready.server else {
+                one.note(self.named(&chain), &chain);
+                one.answered(endpoint, &ready.model, question);
+                return Outcome::Answered;
+            };
+            if let Some(limit) = one.limit(wait) {
+                one.ailing |= chain.ailing();
+                let reasons = self.named(&chain).into_iter().chain([limit]).collect();
+                let (cause, retry_after) = (Cause::Limit, None);
+                return Outcome::Unanswered(Unanswered { reasons, cause, retry_after });
+            }
             if wait > Duration::ZERO {
                 clock::sleep(wait);
             }
-            let ready = &self.endpoints[endpoint];
-            let Some(server) = &ready.server else {
-                matter.answered(ready, self.named(&chain));
-                return Ok(Outcome::Answered);
-            };
-            match server.ask(prompt, shown, doubled, &mut trial, &mut matter.analysis.calls) {
+            let calls = &mut one.progress.calls;
+            match server.ask(&question.prompt, shown, doubled, &mut trial, calls) {
                 Ok(said) => {
-                    matter.answered(ready, self.named(&chain));
-                    matter.analysis.model = said.model;
-                    matter.analysis.prompt_version = Some(PROMPT_VERSION);
-                    matter.analysis.verdict.merge(said.verdict);
-                    return Ok(Outcome::Answered);
+                    one.note(self.named(&chain), &chain);
+                    one.answered(endpoint, &said.model, question);
+                    one.progress.add(said.verdict, PROMPT_VERSION);
+                    return Outcome::Answered;
                 }
-                Err(failure) => {
-                    // It would refuse each of the others in turn.
-                    if failure.kind == Kind::TooLong && shown.len() == 1 {
-                        matter.first = matter.first.max(endpoint + 1);
-                    }
-                    chain.failed(&failure);
-                }
+                Err(failure) => chain.failed(&failure),
             }
         }
+    }
+
+    /// A record that alone is too long is cut where nobody takes it whole.
+    fn exhausted(&self, one: &mut Try<'_>, question: &Question, chain: &Chain<'_>) -> Outcome {
+        let cut = chain.too_long().and_then(|first| one.matter.shorter(question, first));
+        if let Some(shorter) = cut {
+            one.note(self.named(chain), chain);
+            return Outcome::Parts(vec![shorter]);
+        }
+        one.ailing |= chain.ailing();
+        let cause = if chain.puzzled() { Cause::Question } else { Cause::Endpoints };
+        let (reasons, retry_after) = (self.named(chain), chain.retry_after());
+        Outcome::Unanswered(Unanswered { reasons, cause, retry_after })
     }
 
     fn named(&self, chain: &Chain<'_>) -> Vec<String> {
@@ -181,104 +284,57 @@ impl Analyst {
         };
         chain.reasons().iter().map(named).collect()
     }
-}
 
-impl<'a> Matter<'a> {
-    fn new(records: &'a [Record], missing: &'a [SeqRange]) -> Self {
-        let analysis = Analysis {
-            verdict: Verdict::from_issues(Vec::new()),
-            provider: String::new(),
-            model: String::new(),
-            prompt_version: None,
-            fell_over: Vec::new(),
-            calls: Vec::new(),
-        };
-        Self { records, missing, analysis, first: 0 }
-    }
-
-    /// As many as these records need, each with the records that it shows.
-    fn questions(&self, range: Range<usize>) -> Vec<(Range<usize>, Prompt)> {
-        let place = |missing: &SeqRange| {
-            let before = |record: &Record| record.seq.is_none_or(|seq| seq < missing.from);
-            self.records.partition_point(before)
-        };
-        let last = range.end == self.records.len();
-        let within = |missing: &&SeqRange| {
-            let place = place(missing);
-            range.contains(&place) || last && place == range.end
-        };
-        let missing: Vec<_> = self.missing.iter().filter(within).cloned().collect();
-        let prompts = Prompt::for_records(&self.records[range.clone()], &missing);
-        let placed = |prompt: Prompt| {
-            let shown = prompt.shown.start + range.start..prompt.shown.end + range.start;
-            (shown, prompt)
-        };
-        prompts.into_iter().map(placed).collect()
-    }
-
-    fn answered(&mut self, by: &Ready, fell_over: Vec<String>) {
-        self.analysis.fell_over.extend(fell_over);
-        self.analysis.take_name(by);
-    }
-
-    fn unavailable(&mut self, chain: &Chain<'_>, named: Vec<String>) -> Unavailable {
-        let mut reasons = std::mem::take(&mut self.analysis.fell_over);
-        reasons.extend(named);
-        Unavailable {
-            reasons,
-            calls: std::mem::take(&mut self.analysis.calls),
-            unusable: chain.unusable(),
-            retry_after: chain.retry_after(),
+    fn settled(&self, one: Try<'_>) -> Analysis {
+        let endpoint = one.by.unwrap_or(0);
+        let Ready { provider, model, .. } = &self.endpoints[endpoint];
+        let model = if one.model.is_empty() { model.clone() } else { one.model };
+        Analysis {
+            verdict: one.progress.verdict(one.matter.records),
+            endpoint,
+            provider: provider.clone(),
+            model,
+            prompt_version: one.progress.prompt_version,
+            fell_over: std::mem::take(&mut one.progress.fell_over),
+            ailing: one.ailing,
+            calls: std::mem::take(&mut one.progress.calls),
         }
     }
+}
 
-    /// What the records say by themselves is merged into what models said of them, here alone.
-    fn settled(mut self) -> Analysis {
-        self.analysis.verdict = settle(self.analysis.verdict, self.records);
-        self.analysis
+impl Try<'_> {
+    fn note(&mut self, reasons: Vec<String>, chain: &Chain<'_>) {
+        self.ailing |= chain.ailing();
+        self.progress.note(reasons);
+    }
+
+    fn answered(&mut self, endpoint: usize, model: &str, question: &Question) {
+        if self.by.is_none_or(|by| endpoint <= by) {
+            self.by = Some(endpoint);
+            model.clone_into(&mut self.model);
+        }
+        self.progress.note(self.matter.cut(question));
+    }
+
+    /// Why no further call may be made after this wait.
+    fn limit(&self, wait: Duration) -> Option<String> {
+        if self.progress.calls.len() >= self.calls_max {
+            return Some(format!("put off after {} calls", self.progress.calls.len()));
+        }
+        let late = clock::mono().plus(wait) > self.until;
+        late.then(|| format!("put off after {}", format_span(self.span_max)))
     }
 }
 
-impl Analysis {
-    fn take_name(&mut self, endpoint: &Ready) {
-        self.provider.clone_from(&endpoint.provider);
-        self.model.clone_from(&endpoint.model);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernel::Seq;
-
-    /// Whatever is split, a gap is shown in its place, once.
-    #[test]
-    fn halves_of_a_question_keep_the_gaps_in_their_places() {
-        let seqs = [2, 3, 6, 7, 9];
-        let line = |seq: &u64| Record::parse(&format!("3,{seq},1,-;r{seq}")).unwrap();
-        let records: Vec<_> = seqs.iter().map(line).collect();
-        let range = |from, to| SeqRange::new(Seq(from), Seq(to));
-        let missing = [range(0, 2), range(4, 6), range(8, 9), range(10, 13)];
-        let matter = Matter::new(&records, &missing);
-        let shown = |range: Range<usize>| {
-            let questions = matter.questions(range.clone());
-            assert_eq!(
-                questions.iter().map(|(shown, _)| shown.clone()).collect::<Vec<_>>(),
-                [range]
-            );
-            let user: serde_json::Value = serde_json::from_str(&questions[0].1.user).unwrap();
-            let element = |element: &serde_json::Value| match element.get("lost") {
-                Some(lost) => format!("-{lost}"),
-                None => element["text"].as_str().unwrap().to_owned(),
-            };
-            let elements = user["records"].as_array().unwrap().iter().map(element);
-            elements.collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(shown(0..5), "-2 r2 r3 -2 r6 r7 -1 r9 -3");
-        assert_eq!(shown(0..2), "-2 r2 r3");
-        assert_eq!(shown(2..5), "-2 r6 r7 -1 r9 -3");
-        assert_eq!(shown(3..4), "r7");
-        assert_eq!(shown(4..5), "-1 r9 -3");
-        assert!(Matter::new(&[], &missing).questions(0..0).is_empty());
+fn unavailable(one: &mut Try<'_>, unanswered: Vec<Unanswered>) -> Unavailable {
+    let any = |cause: Cause| unanswered.iter().any(|why| why.cause == cause);
+    let (outage, blamed) = (any(Cause::Endpoints), any(Cause::Question));
+    Unavailable {
+        unusable: blamed && !one.ailing,
+        outage,
+        retry_after: unanswered.last().and_then(|why| why.retry_after),
+        reasons: unanswered.into_iter().flat_map(|why| why.reasons).collect(),
+        calls: std::mem::take(&mut one.progress.calls),
+        verdict: Box::new(one.progress.verdict(one.matter.records)),
     }
 }

@@ -11,7 +11,7 @@ use crate::config::{HttpEndpoint, Secret};
 use crate::kernel::Record;
 use crate::llm::{
     ANSWERED, Asked, Asking, Breaker, Call, Failure, Heard, Kind, Limiter, Manner, Place, Price,
-    Probe, Trial, Usage, read_answer,
+    Probe, Refusals, Trial, Usage, read_answer,
 };
 use crate::sys::clock;
 use crate::sys::http::{Client, ClientSettings, Deadline};
@@ -19,6 +19,8 @@ use crate::time::format_span;
 
 /// An answer of a chat completion is a few kilobytes.
 const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
+/// As if this were the status of all that it says.
+const REFUSES_ALL: u16 = 400;
 const OUTCOME_CHARS_MAX: usize = 200;
 /// What is shorter is a version or a name, as a rule.
 const VALUE_CHARS_HIDDEN: usize = 8;
@@ -44,6 +46,7 @@ struct State {
     manner: Manner,
     breaker: Breaker,
     limiter: Limiter,
+    refusals: Refusals,
     /// The status of an error that an operator must mend, as the log said last.
     misconfigured: Option<u16>,
     /// The log has said that questions are split.
@@ -99,6 +102,7 @@ impl Server {
                 manner: Manner::new(),
                 breaker: Breaker::new(),
                 limiter: Limiter::new(),
+                refusals: Refusals::default(),
                 misconfigured: None,
                 splits: false,
             }),
@@ -118,8 +122,9 @@ impl Server {
         let max_tokens = self.asking.max_tokens * if doubled { 2 } else { 1 };
         let manner = trial.manner(self.place, self.state().manner);
         let mut body = self.asking.body(prompt, manner, max_tokens);
+        let sorted = |kind: Kind| if doubled { kind.when_doubled() } else { kind };
         if let Some(why) = self.asking.too_long(prompt, &body, max_tokens) {
-            return Err(Failure::new(Kind::TooLong, why));
+            return Err(Failure::new(sorted(Kind::TooLong), why));
         }
         let permit = self.admit()?;
         // Others may have learnt something while this one waited.
@@ -134,7 +139,8 @@ impl Server {
             Verdict::from_reply(&content, shown)
                 .map_err(|why| Failure::new(Kind::Unusable, format!("unusable answer: {why}")))
         });
-        let outcome = permit.settle(now_known, trial, outcome);
+        let outcome = outcome.map_err(|failure| Failure { kind: sorted(failure.kind), ..failure });
+        let outcome = permit.settle(now_known, prompt, trial, outcome);
         let call = Call {
             endpoint: self.place,
             provider: self.provider.clone(),
@@ -258,8 +264,9 @@ pub(super) fn name(place: usize, provider: &str) -> String {
 
 fn what_to_mend(status: u16) -> &'static str {
     match status {
+        400 => "it refuses every question; its model, max_tokens or extra_body may be wrong",
         402 | 429 => "the account behind its key has no credit left",
-        404 => "its url or its model is wrong",
+        300..=399 | 404..=499 => "its url or its model is wrong",
         _ => "its key is wrong, or may not do this",
     }
 }
@@ -301,10 +308,11 @@ fn hidden(http: &HttpEndpoint) -> Vec<Secret> {
 
 impl Permit<'_> {
     /// Tells the endpoint's state how the call ended. A refusal beside other calls of ours is
-    /// `Crowded` from here on.
+    /// `Crowded` from here on; one of many questions, and no answer, the operator's to mend.
     fn settle(
         mut self,
         asked: Manner,
+        prompt: &Prompt,
         trial: &mut Trial,
         mut outcome: Result<Verdict, Failure>,
     ) -> Result<Verdict, Failure> {
@@ -318,6 +326,16 @@ impl Permit<'_> {
             }
             Ok(_) => state.limiter.succeeded(),
             Err(_) => state.limiter.ended(),
+        }
+        match &mut outcome {
+            Err(failure) if failure.kind == Kind::Refused => {
+                if state.refusals.refused(&prompt.user) {
+                    failure.kind = Kind::Misconfigured(REFUSES_ALL);
+                }
+            }
+            Ok(_) => state.refusals.answered(),
+            Err(failure) if has_model(failure.kind) => state.refusals.answered(),
+            Err(_) => {}
         }
         match &outcome {
             Err(failure) if is_ill(failure.kind) => {
@@ -336,7 +354,12 @@ impl Permit<'_> {
 
 /// Whether it speaks against the endpoint: one that answers something else is there, and works.
 fn is_ill(kind: Kind) -> bool {
-    matches!(kind, Kind::Transient | Kind::Busy | Kind::Refused | Kind::Misconfigured(_))
+    matches!(kind, Kind::Transient | Kind::Busy | Kind::Misconfigured(_))
+}
+
+/// Whether a model has had the question.
+fn has_model(kind: Kind) -> bool {
+    matches!(kind, Kind::Unusable | Kind::Declined | Kind::Cut)
 }
 
 impl Drop for Permit<'_> {

@@ -4,6 +4,9 @@
 mod analyst;
 mod command;
 mod endpoint;
+mod matter;
+mod progress;
 
 pub(crate) use analyst::{Analysis, Analyst, Unavailable};
 pub(crate) use command::run;
+pub(crate) use progress::Progress;

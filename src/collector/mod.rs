@@ -5,6 +5,7 @@
 
 mod failures;
 mod ingest;
+mod kept;
 mod keys;
 mod reanalyse;
 mod renewal;

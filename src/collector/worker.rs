@@ -8,10 +8,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::kept::Kept;
 use super::spawn;
-use crate::analysis::Status;
-use crate::analyze::{Analysis, Analyst, Unavailable};
-use crate::store::{DeltaId, Fate, Floor, Outcome, Store, StoreError, Work};
+use crate::analysis::{Status, Verdict, judge};
+use crate::analyze::{Analysis, Analyst, Progress, Unavailable};
+use crate::store::{DeltaId, Fate, Outcome, Store, StoreError, Work};
 use crate::sys::log::Limited;
 use crate::sys::{clock, random};
 use crate::time::{Mono, Random, full_jitter};
@@ -22,7 +23,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Between analyses of one delta while the endpoints are down.
 const POSTPONE_BASE: Duration = Duration::from_secs(2);
 const POSTPONE_CAP: Duration = Duration::from_secs(5 * 60);
-/// So many answers that cannot be used, or panics, and a delta is given up.
+/// So many analyses that the delta itself may have spoilt (nothing that can be used for an answer,
+/// a panic, a result that the database does not take), and it is given up.
 const UNUSABLE_MAX: u32 = 5;
 /// So many processes that ended while they analysed it, likewise. More, as processes end for other
 /// reasons too: an operator's restart must not count for much.
@@ -63,22 +65,27 @@ struct Worker {
     bell: Arc<Bell>,
     analyst: Arc<Analyst>,
     chain: Arc<ChainLog>,
+    kept: Arc<Kept>,
     random: Random,
-    /// Claimed and not settled.
-    holds: Option<DeltaId>,
+    /// Claimed and not settled, with the tries that it has had.
+    holds: Option<(DeltaId, u32)>,
 }
+
+/// What an analysis came to, however it ended.
+type Judged = std::thread::Result<Result<Analysis, Unavailable>>;
 
 /// What the log said last of the chain, so that a change is said once and not for every delta.
 #[derive(Default)]
 struct ChainLog {
     state: Mutex<ChainState>,
     trouble: Limited,
+    stuck: Limited,
 }
 
 #[derive(Default)]
 struct ChainState {
-    /// The provider that answered last; `None` while all fail.
-    answering: Option<Option<String>>,
+    /// The place of the endpoint that answered last; `None` while all fail.
+    answering: Option<Option<usize>>,
     /// Since when nobody answers.
     failing_since: Option<Mono>,
 }
@@ -88,13 +95,17 @@ impl ChainLog {
     fn answered(&self, analysis: &Analysis, now: Mono) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let since = state.failing_since.take();
-        let provider = Some(analysis.provider.clone());
-        if state.answering.replace(provider.clone()) != Some(provider) {
+        let place = analysis.endpoint;
+        // One delta that the first endpoint could not answer does not change who answers.
+        let beside =
+            state.answering.flatten().is_some_and(|known| known < place) && !analysis.ailing;
+        if !beside && state.answering.replace(Some(place)) != Some(Some(place)) {
             let why = match analysis.fell_over.first() {
                 Some(reason) => format!("; {reason}"),
                 None => String::new(),
             };
-            log::info!("analysis by {} ({}){why}", analysis.provider, analysis.model);
+            let Analysis { provider, model, .. } = analysis;
+            log::info!("analysis by {provider} ({model}), llm_endpoints[{place}]{why}");
         }
         since.is_some_and(|since| since.plus(OUTAGE_MIN) <= now)
     }
@@ -106,6 +117,16 @@ impl ChainLog {
             log::error!(
                 "no endpoint can analyse; records are kept and analysed later: {}",
                 reasons.join("; ")
+            );
+        }
+    }
+
+    /// The endpoints are well: the delta waits for another try all the same.
+    fn stuck(&self, work: &Work, reasons: &[String], now: Mono) {
+        if let Some(unsaid) = self.stuck.allow(now) {
+            let (id, host, why) = (work.id, &work.hostname, reasons.join("; "));
+            log::warn!(
+                "delta {id} of {host} has no whole answer and is tried again: {why}{unsaid}"
             );
         }
     }
@@ -125,12 +146,14 @@ pub(super) fn start(
     analyst: Arc<Analyst>,
 ) -> Result<(), String> {
     let chain = Arc::new(ChainLog::default());
+    let kept = Arc::new(Kept::default());
     for number in 1..=count {
         let mut worker = Worker {
             store: Arc::clone(store),
             bell: Arc::clone(bell),
             analyst: Arc::clone(&analyst),
             chain: Arc::clone(&chain),
+            kept: Arc::clone(&kept),
             random: Random::from_seed(random::seed()),
             holds: None,
         };
@@ -170,7 +193,7 @@ impl Worker {
             };
             match work {
                 Ok(Some(work)) => {
-                    self.holds = Some(work.id);
+                    self.holds = Some((work.id, work.attempts));
                     next = self.analyse(&work);
                 }
                 Ok(None) => seen = self.bell.wait(seen),
@@ -184,21 +207,48 @@ impl Worker {
 
     /// Gives the next delta, claimed with the result of this one.
     fn analyse(&mut self, work: &Work) -> Option<Work> {
-        if work.interrupted >= INTERRUPTED_MAX {
-            let why = format!("{} collectors ended while they analysed it", work.interrupted);
-            let outcome = failure("error", &[why], work, Duration::ZERO);
-            return self.give_up(work, &outcome, false);
-        }
-        let begun = clock::mono();
         let analyst = Arc::clone(&self.analyst);
-        let judged = catch_unwind(AssertUnwindSafe(|| {
-            let records = work.read();
-            #[cfg(test)]
-            assert!(!records.iter().any(|record| record.text == "panic"), "as the test asked");
-            analyst.analyse(&records, &work.missing)
-        }));
+        self.analyse_by(work, |progress| analyst.go_on(&work.read(), &work.missing, progress))
+    }
+
+    fn analyse_by(
+        &mut self,
+        work: &Work,
+        go_on: impl FnOnce(&mut Progress) -> Result<Analysis, Unavailable>,
+    ) -> Option<Work> {
+        // One that could not be settled got past the limit without being given up.
+        let worn_out = match (work.interrupted, work.unusable) {
+            (INTERRUPTED_MAX.., _) => {
+                format!("{} collectors ended while they analysed it", work.interrupted)
+            }
+            (_, UNUSABLE_MAX..) => format!("{} analyses came to nothing", work.unusable),
+            _ => return self.analyse_further(work, go_on),
+        };
+        drop(self.kept.take(work.id));
+        let outcome = failure("error", &[worn_out], &by_table(work), Duration::ZERO);
+        self.give_up(work, &outcome, false)
+    }
+
+    fn analyse_further(
+        &mut self,
+        work: &Work,
+        go_on: impl FnOnce(&mut Progress) -> Result<Analysis, Unavailable>,
+    ) -> Option<Work> {
+        let begun = clock::mono();
+        let mut progress = self.kept.take(work.id);
+        let judged = catch_unwind(AssertUnwindSafe(|| go_on(&mut progress)));
         let now = clock::mono();
-        let took = now.remaining(begun);
+        self.conclude(work, judged, progress, now, now.remaining(begun))
+    }
+
+    fn conclude(
+        &mut self,
+        work: &Work,
+        judged: Judged,
+        mut progress: Progress,
+        now: Mono,
+        took: Duration,
+    ) -> Option<Work> {
         match judged {
             Ok(Ok(analysis)) => {
                 if self.chain.answered(&analysis, now) {
@@ -209,14 +259,23 @@ impl Worker {
                 self.settle(work, &outcome, Fate::Done)
             }
             Ok(Err(unavailable)) => {
-                self.chain.failed(&unavailable.reasons, now);
+                match unavailable.outage {
+                    true => self.chain.failed(&unavailable.reasons, now),
+                    false => self.chain.stuck(work, &unavailable.reasons, now),
+                }
+                self.kept.keep(work.id, progress);
                 self.postpone(work, unavailable, took)
             }
             Err(_) => {
                 log::error!("the analysis of delta {} panicked", work.id);
-                let reasons = vec!["the analysis panicked".to_owned()];
-                let (calls, retry_after) = (Vec::new(), None);
-                let panicked = Unavailable { reasons, calls, unusable: true, retry_after };
+                let panicked = Unavailable {
+                    reasons: vec!["the analysis panicked".to_owned()],
+                    calls: std::mem::take(&mut progress.calls),
+                    unusable: true,
+                    outage: false,
+                    retry_after: None,
+                    verdict: Box::new(by_table(work)),
+                };
                 self.postpone(work, panicked, took)
             }
         }
@@ -224,22 +283,25 @@ impl Worker {
 
     /// Until later; or for good, where the delta may be to blame and has been tried often enough.
     fn postpone(&mut self, work: &Work, unavailable: Unavailable, took: Duration) -> Option<Work> {
-        let Unavailable { reasons, calls, unusable, retry_after } = unavailable;
+        let Unavailable { reasons, calls, unusable, retry_after, verdict, .. } = unavailable;
         if unusable && work.unusable + 1 >= UNUSABLE_MAX {
-            let outcome = failure("error", &reasons, work, took);
+            drop(self.kept.take(work.id));
+            let outcome = failure("error", &reasons, &verdict, took);
             return self.give_up(work, &Outcome { calls, ..outcome }, true);
         }
-        let outcome = Outcome { calls, ..failure("llm_unavailable", &reasons, work, took) };
+        let outcome = Outcome { calls, ..failure("llm_unavailable", &reasons, &verdict, took) };
         let failures = if unusable { work.unusable + 1 } else { work.attempts };
-        let jitter =
-            |failures, random: &mut _| full_jitter(failures, POSTPONE_BASE, POSTPONE_CAP, random);
         let wait = match retry_after {
             // Not all of them in the same instant.
-            Some(asked) => asked.min(POSTPONE_CAP) + jitter(1, &mut self.random),
-            None => jitter(failures, &mut self.random),
+            Some(asked) => asked.min(POSTPONE_CAP) + self.jitter(1),
+            None => self.jitter(failures),
         };
         let at = clock::wall().plus(wait);
         self.settle(work, &outcome, Fate::Pending { at, unusable })
+    }
+
+    fn jitter(&mut self, failures: u32) -> Duration {
+        full_jitter(failures, POSTPONE_BASE, POSTPONE_CAP, &mut self.random)
     }
 
     fn give_up(&mut self, work: &Work, outcome: &Outcome, unusable: bool) -> Option<Work> {
@@ -254,7 +316,7 @@ impl Worker {
         loop {
             match self.store.settle(work.id, outcome, fate, clock::wall()) {
                 Ok(next) => {
-                    self.holds = next.as_ref().map(|next| next.id);
+                    self.holds = next.as_ref().map(|next| (next.id, next.attempts));
                     return next;
                 }
                 Err(error) => {
@@ -269,12 +331,14 @@ impl Worker {
         }
     }
 
-    /// What this worker claimed and could not settle must not stay claimed.
+    /// What this worker claimed and could not settle must not stay claimed; nor does it come back
+    /// at once, time after time.
     fn give_back(&mut self) {
-        let Some(id) = self.holds.take() else { return };
+        let Some((id, attempts)) = self.holds.take() else { return };
+        let wait = POSTPONE_BASE + self.jitter(attempts);
         loop {
             let now = clock::wall();
-            match self.store.give_back(id, now, now.plus(POSTPONE_BASE)) {
+            match self.store.give_back(id, now, now.plus(wait)) {
                 Ok(()) => return,
                 Err(error) => {
                     self.chain.store_failed(&error);
@@ -316,15 +380,15 @@ fn analysed(analysis: Analysis, took: Duration) -> Outcome {
     }
 }
 
-/// What there is without any answer: the signature table's findings, which need none.
-fn failure(status: &'static str, reasons: &[String], work: &Work, took: Duration) -> Outcome {
-    let floor = Floor::of(|| work.read());
+/// What there is without a whole answer: the signature table's findings, which need none, and those
+/// of the parts that have one.
+fn failure(status: &'static str, reasons: &[String], verdict: &Verdict, took: Duration) -> Outcome {
     Outcome {
         status,
-        model_status: None,
-        rule_status: floor.status.name(),
-        unverified: 0,
-        issues: floor.issues,
+        model_status: verdict.model_status.map(Status::name),
+        rule_status: verdict.rule_status.name(),
+        unverified: verdict.unverified(),
+        issues: verdict.issues_json(),
         latency_ms: took.as_millis() as u64,
         provider: None,
         model: None,
@@ -332,6 +396,12 @@ fn failure(status: &'static str, reasons: &[String], work: &Work, took: Duration
         note: note(reasons.iter()),
         calls: Vec::new(),
     }
+}
+
+/// By the signature table, or by nobody where that is what panics.
+fn by_table(work: &Work) -> Verdict {
+    let verdict = catch_unwind(AssertUnwindSafe(|| judge(&work.read())));
+    verdict.unwrap_or_else(|_| Verdict::from_issues(Vec::new()))
 }
 
 fn note<'a>(parts: impl Iterator<Item = &'a String>) -> Option<String> {
@@ -342,7 +412,8 @@ fn note<'a>(parts: impl Iterator<Item = &'a String>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Arrival, KeyKind};
+    use crate::llm::{Call, Usage};
+    use crate::store::{Arrival, KeyKind, Reader};
     use crate::wire::{Content, HostName};
 
     /// A worker without a thread, and a store with deltas of one line.
@@ -371,6 +442,7 @@ mod tests {
             bell: Arc::default(),
             analyst: Arc::new(Analyst::builtin()),
             chain: Arc::default(),
+            kept: Arc::default(),
             random: Random::from_seed(1),
             holds: None,
         };
@@ -379,16 +451,36 @@ mod tests {
 
     struct Folder(std::path::PathBuf);
 
+    impl Folder {
+        fn one(&self, sql: &str) -> String {
+            let reader = Reader::open(&self.0.join("t.db")).unwrap();
+            reader.query(sql).unwrap().rows[0][0].clone()
+        }
+    }
+
     impl Drop for Folder {
         fn drop(&mut self) {
             drop(std::fs::remove_dir_all(&self.0));
         }
     }
 
+    fn call() -> Call {
+        Call {
+            endpoint: 0,
+            provider: "p".into(),
+            model: "m".into(),
+            outcome: "answered".into(),
+            usage: Usage::default(),
+            cost_micros: None,
+            latency_ms: 1,
+            prompt_version: 1,
+        }
+    }
+
     #[test]
     fn analyses_that_panic_are_counted_and_given_up_and_the_others_go_on() {
         let lines = [("bad", "panic"), ("bad", "behind it"), ("good", "fine")];
-        let (mut worker, _folder) = worker("panics", &lines);
+        let (mut worker, folder) = worker("panics", &lines);
         let mut order = Vec::new();
         // Later by an hour each time, so that what was postponed is due.
         for turn in 0.. {
@@ -398,9 +490,16 @@ mod tests {
                 break;
             }
             while let Some(work) = next {
-                worker.holds = Some(work.id);
+                worker.holds = Some((work.id, work.attempts));
                 order.push((work.id.to_string(), work.unusable));
-                next = worker.analyse(&work);
+                let records = work.read();
+                next = match records.iter().any(|record| record.text == "panic") {
+                    true => worker.analyse_by(&work, |progress| {
+                        progress.calls.push(call());
+                        panic!("as the test asked");
+                    }),
+                    false => worker.analyse(&work),
+                };
             }
             assert_eq!(worker.holds, None);
         }
@@ -408,6 +507,8 @@ mod tests {
         let expected = [("1", 0), ("3", 0), ("1", 1), ("1", 2), ("1", 3), ("1", 4), ("2", 0)];
         assert_eq!(order, expected);
         assert_eq!(worker.store.backlog().unwrap(), (0, None, 1));
+        let paid = folder.one("SELECT COUNT(*) FROM calls WHERE delta_id = 1");
+        assert_eq!(paid, "5", "what was paid before the panic is stored");
     }
 
     #[test]
@@ -415,11 +516,55 @@ mod tests {
         let (mut worker, _folder) = worker("back", &[("web-1", "one")]);
         let work = worker.store.claim(clock::wall()).unwrap().unwrap();
         assert!(worker.store.claim(clock::wall()).unwrap().is_none());
-        worker.holds = Some(work.id);
+        worker.holds = Some((work.id, work.attempts));
         worker.give_back();
-        let later = clock::wall().plus(POSTPONE_BASE);
+        let later = clock::wall().plus(POSTPONE_BASE * 2);
         let again = worker.store.claim(later).unwrap().unwrap();
         assert_eq!((again.id, again.attempts, again.unusable), (work.id, 2, 1));
+    }
+
+    /// A database that takes no result of it must not be asked, nor endpoints be paid, for ever.
+    #[test]
+    fn what_never_can_be_settled_comes_back_later_each_time_and_is_given_up() {
+        let (mut worker, _folder) = worker("unsettled", &[("web-1", "one")]);
+        let hour = Duration::from_secs(3600);
+        for attempt in 1..=UNUSABLE_MAX {
+            let work = worker.store.claim(clock::wall().plus(hour)).unwrap().unwrap();
+            worker.holds = Some((work.id, 20 * attempt));
+            worker.give_back();
+            let soon = clock::wall().plus(POSTPONE_BASE * 2);
+            assert!(worker.store.claim(soon).unwrap().is_none(), "{attempt}");
+        }
+        let work = worker.store.claim(clock::wall().plus(hour)).unwrap().unwrap();
+        assert_eq!(work.unusable, UNUSABLE_MAX);
+        worker.analyse_by(&work, |_| panic!("nobody is asked"));
+        assert_eq!(worker.store.backlog().unwrap(), (0, None, 1));
+    }
+
+    /// By the places of the endpoints, and not for one delta's sake.
+    #[test]
+    fn who_answers_changes_where_endpoints_do() {
+        let chain = ChainLog::default();
+        let builtin = Analyst::builtin();
+        let answered = |endpoint, ailing| {
+            let analysis = builtin.analyse(&[], &[]).unwrap();
+            chain.answered(&Analysis { endpoint, ailing, ..analysis }, Mono(Duration::ZERO));
+            chain.state.lock().unwrap().answering.flatten()
+        };
+        for (endpoint, ailing, answers) in [
+            (0, false, Some(0)),
+            // A question that the first had no answer to.
+            (1, false, Some(0)),
+            (1, true, Some(1)),
+            (2, false, Some(1)),
+            (2, true, Some(2)),
+            (0, false, Some(0)),
+        ] {
+            assert_eq!(answered(endpoint, ailing), answers, "{endpoint}");
+        }
+        chain.failed(&[], Mono(Duration::ZERO));
+        assert_eq!(chain.state.lock().unwrap().answering, Some(None));
+        assert_eq!(answered(1, false), Some(1));
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(crate) enum Kind {
     Unusable,
     /// The model, or a filter, will not answer this.
     Declined,
-    /// It will say the same again.
+    /// It will say the same again to this question.
     Refused,
     /// Likewise, until an operator mends the key, the account, the url or the model.
     Misconfigured(u16),

@@ -103,8 +103,9 @@ fn answers_with_status_200() {
 fn errors_are_sorted_by_what_to_do_next() {
     let transient =
         [408, 409, 425, 500, 502, 503, 504, 529].map(|status| (status, Kind::Transient));
-    let refused = [301, 302, 400, 405, 418, 422].map(|status| (status, Kind::Refused));
-    let wrong = [401, 402, 403, 404].map(|status| (status, Kind::Misconfigured(status)));
+    let refused = [400, 422].map(|status| (status, Kind::Refused));
+    let wrong = [301, 302, 401, 402, 403, 404, 405, 410, 418]
+        .map(|status| (status, Kind::Misconfigured(status)));
     let more = [(429, Kind::Busy), (413, Kind::TooLong)];
     for (status, kind) in transient.into_iter().chain(refused).chain(wrong).chain(more) {
         let failure = heard(status, "plain text").outcome.unwrap_err();
@@ -152,6 +153,12 @@ fn what_a_400_is_about() {
         ),
         (500, "litellm.ContextWindowExceededError: litellm.BadRequestError", TooLong),
         (413, "prompt is too long", TooLong),
+        (
+            400,
+            "The response was filtered due to the prompt triggering the content management \
+             policy. content_filter ResponsibleAIPolicyViolation",
+            Declined,
+        ),
         (429, "You exceeded your current quota: insufficient_quota", Misconfigured(429)),
         (400, "Incorrect API key provided", Misconfigured(400)),
         (503, "Loading model", Transient),

@@ -32,7 +32,8 @@ pub(crate) enum Turn {
     },
     /// Ask this endpoint two questions of half the records each.
     Split { endpoint: usize },
-    /// Nobody is left; why each failed is in `Chain::reasons`.
+    /// Nobody is left; why each failed is in `Chain::reasons`, who is to blame in `ailing` and
+    /// `puzzled`.
     Exhausted,
 }
 
@@ -49,7 +50,12 @@ pub(crate) struct Chain<'a> {
     retry_after: Option<Duration>,
     /// An endpoint was left that asks for nothing.
     at_any_time: bool,
-    unusable: bool,
+    /// An endpoint was left for its own sake, which another question would not have helped.
+    ailing: bool,
+    /// An endpoint was left for the question's sake, which another question would have helped.
+    puzzled: bool,
+    /// The first endpoint that was left because one record alone is too long for it.
+    too_long: Option<usize>,
     random: Random,
 }
 
@@ -88,7 +94,9 @@ impl<'a> Chain<'a> {
             reasons: Vec::new(),
             retry_after: None,
             at_any_time: false,
-            unusable: false,
+            ailing: false,
+            puzzled: false,
+            too_long: None,
             random: Random::from_seed(seed),
         }
     }
@@ -104,7 +112,6 @@ impl<'a> Chain<'a> {
 
     /// The endpoint of the last turn failed.
     pub(crate) fn failed(&mut self, failure: &Failure) {
-        self.unusable |= matches!(failure.kind, Kind::Unusable | Kind::Declined | Kind::Cut);
         let tries = &mut self.at_endpoint;
         tries.wait = Duration::ZERO;
         let first = |done: &mut bool| !std::mem::replace(done, true);
@@ -159,6 +166,13 @@ impl<'a> Chain<'a> {
 
     fn leave(&mut self, failure: &Failure) {
         self.reasons.push((self.endpoint, failure.reason.clone()));
+        match failure.kind.is_endpoints() {
+            true => self.ailing = true,
+            false => self.puzzled = true,
+        }
+        if failure.kind == Kind::TooLong {
+            self.too_long.get_or_insert(self.endpoint);
+        }
         match (failure.retry_after, self.retry_after) {
             (None, _) => self.at_any_time = true,
             (Some(wish), before) => {
@@ -179,9 +193,40 @@ impl<'a> Chain<'a> {
         self.retry_after.filter(|_| !self.at_any_time)
     }
 
-    /// A model did answer, and nothing that can be used.
-    pub(crate) fn unusable(&self) -> bool {
-        self.unusable
+    /// An endpoint that was left might have answered if it were well: the question is not to blame
+    /// for being without an answer.
+    pub(crate) fn ailing(&self) -> bool {
+        self.ailing
+    }
+
+    /// An endpoint that was left is well: it would have answered another question.
+    pub(crate) fn puzzled(&self) -> bool {
+        self.puzzled
+    }
+
+    /// The first endpoint that one record alone is too long for.
+    pub(crate) fn too_long(&self) -> Option<usize> {
+        self.too_long
+    }
+}
+
+impl Kind {
+    /// Whether it speaks of the endpoint, whatever the question. The rest speaks of the question.
+    pub(crate) fn is_endpoints(self) -> bool {
+        match self {
+            Self::Transient | Self::Busy | Self::Crowded | Self::Skipped => true,
+            Self::Misconfigured(_) | Self::Unknown(_) => true,
+            Self::Unusable | Self::Declined | Self::Refused | Self::TooLong | Self::Cut => false,
+        }
+    }
+
+    /// What a refusal means where the same question was taken with half the room for its answer:
+    /// there is no more room to be had, and the answer stays cut.
+    pub(crate) fn when_doubled(self) -> Self {
+        match self {
+            Self::Refused | Self::TooLong | Self::Unknown(Parameter::Tokens) => Self::Cut,
+            other => other,
+        }
     }
 }
 
@@ -300,21 +345,61 @@ mod tests {
         assert_eq!((chain.next(), chain.retry_after()), (Turn::Exhausted, None), "at any time");
     }
 
+    /// One endpoint that might have answered, and the delta is not to blame.
     #[test]
-    fn only_answers_that_cannot_be_used_are_a_deltas_fault() {
-        for (kind, expected) in [
-            (Kind::Unusable, true),
-            (Kind::Declined, true),
-            (Kind::Cut, true),
-            (Kind::Transient, false),
-            (Kind::TooLong, false),
-            (Kind::Misconfigured(401), false),
-            (Kind::Skipped, false),
+    fn a_question_is_to_blame_where_all_were_left_for_its_sake() {
+        use Kind::*;
+        for (failures, ailing) in [
+            (&[Unusable][..], false),
+            (&[Declined], false),
+            (&[Refused], false),
+            (&[TooLong], false),
+            (&[Cut, Cut], false),
+            (&[Transient], true),
+            (&[Busy], true),
+            (&[Crowded; 4], true),
+            (&[Skipped], true),
+            (&[Misconfigured(401)], true),
+            (&[Unknown(Parameter::Tokens), Unknown(Parameter::Tokens)], true),
+            (&[Unusable, Refused], false),
+            (&[Unusable, Transient], true),
+            (&[Skipped, Refused], true),
+            (&[Misconfigured(404), Declined], true),
         ] {
-            let mut chain = Chain::new(&[0], 0, 1, 1);
-            chain.failed(&failure(kind));
-            assert_eq!(chain.unusable(), expected, "{kind:?}");
+            let mut chain = Chain::new(&[0, 0], 0, 1, 1);
+            failures.iter().for_each(|kind| chain.failed(&failure(*kind)));
+            assert_eq!(chain.ailing(), ailing, "{failures:?}");
+            let puzzled = failures.iter().any(|kind| !kind.is_endpoints());
+            assert_eq!(chain.puzzled(), puzzled, "{failures:?}");
         }
+        // What a second try at the same endpoint came to is what counts.
+        let mut chain = Chain::new(&[1], 0, 1, 1);
+        [Transient, Unusable].iter().for_each(|kind| chain.failed(&failure(*kind)));
+        assert_eq!((chain.next(), chain.ailing()), (Turn::Exhausted, false));
+    }
+
+    #[test]
+    fn more_room_for_an_answer_that_is_refused_is_not_to_be_had() {
+        use Kind::*;
+        for (kind, expected) in [
+            (Refused, Cut),
+            (TooLong, Cut),
+            (Unknown(Parameter::Tokens), Cut),
+            (Unknown(Parameter::Format), Unknown(Parameter::Format)),
+            (Transient, Transient),
+            (Misconfigured(401), Misconfigured(401)),
+        ] {
+            assert_eq!(kind.when_doubled(), expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_that_a_lone_record_is_too_long_for_is_remembered() {
+        let mut chain = Chain::new(&[0, 0, 0], 0, 1, 1);
+        assert_eq!(chain.too_long(), None);
+        let kinds = [Kind::Transient, Kind::TooLong, Kind::TooLong];
+        kinds.iter().for_each(|kind| chain.failed(&failure(*kind)));
+        assert_eq!((chain.next(), chain.too_long()), (Turn::Exhausted, Some(1)));
     }
 
     #[test]

@@ -109,7 +109,9 @@ fn sorted(asked: &Asked<'_>, status: u16, told: &Told) -> Kind {
             401..=404 => Kind::Misconfigured(status),
             429 => Kind::Busy,
             408 | 409 | 425 | 500..=599 => Kind::Transient,
-            _ => Kind::Refused,
+            400 | 422 => Kind::Refused,
+            // It would say so to any question: no chat completions are served there.
+            _ => Kind::Misconfigured(status),
         })
 }
 

@@ -9,6 +9,7 @@ mod call;
 mod chain;
 mod error;
 mod limiter;
+mod refusals;
 mod request;
 mod tokens;
 
@@ -17,4 +18,5 @@ pub(crate) use breaker::{Breaker, Probe};
 pub(crate) use call::{ANSWERED, Call, Price, Usage};
 pub(crate) use chain::{Chain, Turn};
 pub(crate) use limiter::{Limiter, Place};
+pub(crate) use refusals::Refusals;
 pub(crate) use request::{Asking, Manner, Trial};

@@ -27,7 +27,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 pub(crate) use conflict::Conflict;
-pub(crate) use floor::Floor;
+use floor::Floor;
 pub(crate) use group::Health;
 pub(crate) use ingest::{Arrival, KeyKind, Stored};
 pub(crate) use queue::{DeltaId, Fate, Outcome, Work};

@@ -1,5 +1,8 @@
 //! The endpoint chain, over scripted endpoints: order, fallback, what is kept when all fail.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::support::client::post;
 use super::support::scripted::{Act, Scripted, completion};
 use super::support::{Collector, KEY, certificates, own_port, wait_until};
@@ -219,6 +222,44 @@ fn when_all_fail_records_are_kept_and_analysed_later() {
     assert_eq!(collector.one("SELECT state || ' ' || attempts FROM deltas"), "done 3");
     let log = collector.process.log();
     assert_eq!(log.matches("no endpoint can analyse").count(), 1, "said once a change: {log}");
+}
+
+/// Two of one host are two, and one delta that the first has no answer to is no change.
+#[test]
+fn the_log_says_who_answers_once_a_change() {
+    let down = Arc::new(AtomicBool::new(false));
+    let is_down = Arc::clone(&down);
+    let first = Scripted::start(move |_, seen| match is_down.load(Ordering::SeqCst) {
+        true => Act::Answer(503, "down".into()),
+        false if seen.body.contains("odd") => Act::Answer(400, "no".into()),
+        false => Act::Answer(200, completion(OK)),
+    });
+    let second = model(OK);
+    let endpoints = chain(&[first.endpoint(""), second.endpoint("")]);
+    let collector = Collector::with(&format!("analysis_workers: 1\n{endpoints}"));
+    let mut seq = 0;
+    let mut analysed = |text: &str| {
+        let body = format!(
+            r#"{{"hostname":"web-1","boot_id":"422187ae-7ed4-4935-b73e-ea4262667985",
+                "first_seq":{seq},"next_seq":{},"lines":["6,{seq},1,-;{text}"]}}"#,
+            seq + 1
+        );
+        seq += 1;
+        assert_eq!(post(collector.port, &body).status, 200);
+        collector.wait_analysed();
+    };
+    ["plain", "odd", "plain", "odd"].into_iter().for_each(&mut analysed);
+    down.store(true, Ordering::SeqCst);
+    ["plain", "plain"].into_iter().for_each(&mut analysed);
+    down.store(false, Ordering::SeqCst);
+    ["plain", "plain"].into_iter().for_each(&mut analysed);
+    let log = collector.process.log();
+    let said = log.lines().filter_map(|line| line.split_once("analysis by ")).map(|(_, who)| who);
+    let said: Vec<_> = said.collect();
+    let reason = "; llm_endpoints[0] (127.0.0.1): HTTP 503: down";
+    let second = format!("127.0.0.1 (scripted-1), llm_endpoints[1]{reason}");
+    let first = "127.0.0.1 (scripted-1), llm_endpoints[0]";
+    assert_eq!(said, [first, &second, first]);
 }
 
 #[test]

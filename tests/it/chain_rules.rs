@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::Collector;
 use super::support::client::post;
 use super::support::scripted::{Act, Scripted, completion};
+use super::support::{Collector, wait_until};
 
 const OK: &str = r#"{"status":"ok","issues":[]}"#;
 
@@ -155,15 +155,48 @@ fn a_question_larger_than_context_tokens_is_never_sent_whole() {
 }
 
 #[test]
-fn a_record_too_long_for_one_endpoint_goes_to_the_next_and_takes_the_rest_along() {
-    let small = Scripted::start(|_, _| refused("context_length_exceeded"));
+fn a_record_too_long_for_one_endpoint_goes_to_the_next_alone() {
+    let small = Scripted::start(|_, seen| match shown(&seen.body).iter().any(|text| text == "d") {
+        true => refused("context_length_exceeded"),
+        false => Act::Answer(200, completion(OK)),
+    });
     let large = Scripted::start(|_, _| Act::Answer(200, completion(OK)));
     let collector = Collector::with(&chain("", &[small.endpoint(""), large.endpoint("")]));
-    post_records(&collector, "web-1", 0, &["a"; 8]);
+    post_records(&collector, "web-1", 0, &["a", "b", "c", "d", "e", "f", "g", "h"]);
     collector.wait_analysed();
     assert_eq!(collector.one("SELECT status FROM results"), "ok");
-    assert_eq!(small.count(), 4, "8, 4, 2 and 1 records");
-    assert_eq!(large.count(), 4, "1, 1, 2 and 4 records");
+    let asked = |endpoint: &Scripted| -> Vec<_> {
+        endpoint.seen().iter().map(|seen| shown(&seen.body).concat()).collect()
+    };
+    assert_eq!(asked(&small), ["abcdefgh", "abcd", "ab", "cd", "c", "d", "efgh"]);
+    assert_eq!(asked(&large), ["d"]);
+}
+
+/// It is judged by its beginning where nobody takes it whole, and the note says so.
+#[test]
+fn a_record_too_long_for_all_is_cut() {
+    const TEXT_BYTES_MAX: usize = 2_000;
+    let small = || {
+        Scripted::start(|_, seen| {
+            let long = shown(&seen.body).iter().any(|text| text.len() > TEXT_BYTES_MAX);
+            let answer = Act::Answer(200, completion(OK));
+            if long { Act::Answer(413, String::new()) } else { answer }
+        })
+    };
+    let (one, two) = (small(), small());
+    let collector = Collector::with(&chain("", &[one.endpoint(""), two.endpoint("")]));
+    // The end of it is for the signature table, which sees the whole.
+    let long = format!("{} EDAC MC0: 1 UE memory read error on DIMM_A1", "x".repeat(4_956));
+    post_records(&collector, "web-1", 0, &["a", &long]);
+    collector.wait_analysed();
+    let row = "SELECT status || ' ' || provider FROM results";
+    assert_eq!(collector.one(row), "critical 127.0.0.1");
+    let last = one.seen().pop().unwrap();
+    let text = shown(&last.body).pop().unwrap();
+    assert!(text.ends_with("xxx... cut, 3750 more bytes"), "{text}");
+    let note = collector.one("SELECT note FROM results");
+    assert!(note.contains("the model saw the first 1250 of 5000 bytes of record 2"), "{note}");
+    assert_eq!((one.count(), two.count()), (5, 2));
 }
 
 #[test]
@@ -193,6 +226,117 @@ fn a_cut_answer_is_asked_for_with_more_room() {
     post_records(&collector, "web-1", 0, &["a"]);
     collector.wait_analysed();
     assert_eq!((never.count(), last.count()), (2, 1));
+}
+
+/// The model's own limit is below twice `max_tokens`.
+#[test]
+fn more_room_for_an_answer_that_is_refused_is_no_refusal_of_the_question() {
+    for message in ["max_tokens is too large: 512", "max_tokens: 512 is not supported"] {
+        let endpoint = Scripted::start(move |_, seen| {
+            let asked = asked(&seen.body);
+            let (complete, one) = (completion(OK), shown(&seen.body).len() == 1);
+            match asked["max_tokens"].as_u64() {
+                Some(257..) => refused(message),
+                Some(_) if one => Act::Answer(200, complete),
+                Some(_) => Act::Answer(200, complete.replace("\"stop\"", "\"length\"")),
+                None => Act::Answer(500, "asked for another parameter".into()),
+            }
+        });
+        let collector = Collector::with(&chain("", &[endpoint.endpoint(", max_tokens: 256")]));
+        post_records(&collector, "web-1", 0, &["a", "b"]);
+        collector.wait_analysed();
+        let row =
+            "SELECT status || ' ' || attempts FROM results JOIN deltas ON delta_id = deltas.id";
+        assert_eq!(collector.one(row), "ok 1", "{message}");
+        assert_eq!(endpoint.count(), 4, "whole, with more room, and in two halves");
+        assert!(!collector.process.log().contains("from now on"), "nothing is learnt of it");
+    }
+}
+
+/// More than one question: what is answered is paid for once, though the rest has to wait.
+#[test]
+fn parts_that_have_an_answer_are_not_asked_about_again() {
+    let endpoint = Scripted::start(|number, _| match number {
+        1 | 2 => Act::Answer(503, "loading".into()),
+        _ => Act::Answer(200, completion(OK)),
+    });
+    let collector = Collector::with(&chain("", &[endpoint.endpoint("")]));
+    // Of which a question holds 51.
+    let texts: Vec<_> = (0..150).map(|at| format!("{at} {}", "x".repeat(900))).collect();
+    let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+    post_records(&collector, "web-1", 0, &texts);
+    collector.wait_analysed();
+    assert_eq!(collector.one("SELECT status FROM results"), "ok");
+    let firsts: Vec<_> = endpoint.seen().iter().map(|seen| shown(&seen.body)[0].clone()).collect();
+    let firsts: Vec<_> = firsts.iter().map(|text| text.split(' ').next().unwrap()).collect();
+    let (second, third) = (firsts[1], firsts[4]);
+    assert_eq!(firsts, ["0", second, second, second, third]);
+    assert_ne!(second, third);
+    assert_eq!(collector.one("SELECT COUNT(*) FROM calls"), "5");
+}
+
+/// A question with no answer keeps those behind it from nothing.
+#[test]
+fn a_part_that_all_refuse_is_given_up_with_what_the_others_came_to() {
+    let endpoint = Scripted::start(|_, seen| {
+        let shown = shown(&seen.body);
+        if shown.iter().any(|text| text.starts_with("poison")) {
+            return refused("no");
+        }
+        let last = shown.last().unwrap();
+        let issues = json!([{"severity": "critical", "category": "driver", "summary": "it fails",
+                             "evidence": last}]);
+        Act::Answer(200, completion(&json!({"status": "critical", "issues": issues}).to_string()))
+    });
+    let collector = Collector::with(&chain("", &[endpoint.endpoint("")]));
+    let long = "x".repeat(900);
+    let texts: Vec<_> = std::iter::once("poison").chain([long.as_str(); 79]).collect();
+    let texts: Vec<_> = texts.into_iter().chain(["frob0: parity is odd"]).collect();
+    post_records(&collector, "web-1", 0, &texts);
+    wait_until("it is given up", || {
+        collector.hasten();
+        collector.one("SELECT state FROM deltas") == "failed"
+    });
+    let found = "SELECT results.status || ' ' || source || ' ' || evidence FROM results, findings";
+    assert_eq!(collector.one(found), "error llm frob0: parity is odd");
+    assert_eq!(endpoint.count(), 1 + 5);
+}
+
+/// So many calls, and it goes on behind others that wait.
+#[test]
+fn an_analysis_takes_no_more_than_so_many_calls_at_once() {
+    const RECORDS: usize = 120;
+    const CALLS_MAX: usize = 100;
+    let endpoint = Scripted::start(|_, seen| match shown(&seen.body).len() {
+        1 => Act::Answer(200, completion(OK)),
+        _ => refused("context_length_exceeded"),
+    });
+    let collector = Collector::with(&chain("", &[endpoint.endpoint("")]));
+    let texts: Vec<_> = (0..RECORDS).map(|at| format!("record {at}")).collect();
+    let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+    post_records(&collector, "web-1", 0, &texts);
+    wait_until("it is analysed", || {
+        collector.hasten();
+        collector.one("SELECT state FROM deltas") == "done"
+    });
+    assert_eq!(collector.one("SELECT status FROM results"), "ok");
+    let tries =
+        collector.rows("SELECT COUNT(*) FROM calls GROUP BY created_at ORDER BY created_at");
+    let tries: Vec<usize> = tries.iter().map(|calls| calls.parse().unwrap()).collect();
+    assert!(tries.len() > 1 && tries.iter().all(|calls| *calls <= CALLS_MAX), "{tries:?}");
+    let counted = "SELECT (attempts = (SELECT COUNT(DISTINCT created_at) FROM calls)) || unusable
+                   FROM deltas";
+    assert_eq!(collector.one(counted), "10");
+    let answered = endpoint.seen().iter().map(|seen| shown(&seen.body)).collect::<Vec<_>>();
+    let answered: Vec<_> =
+        answered.into_iter().filter(|shown| shown.len() == 1).flatten().collect();
+    assert_eq!(answered, texts, "each is paid for once");
+    let log = collector.process.log();
+    assert!(
+        log.contains("has no whole answer and is tried again: put off after 100 calls"),
+        "{log}"
+    );
+    assert!(!log.contains("no endpoint can analyse"), "{log}");
 }
 
 #[test]

@@ -41,12 +41,6 @@ pub(super) fn all_asked(endpoint: &Scripted) -> Vec<String> {
     endpoint.seen().iter().map(asked).collect()
 }
 
-/// As if the wait of all that is postponed were over.
-pub(super) fn hasten(collector: &Collector) {
-    let due = "UPDATE lanes SET due_at = '' WHERE state = 'later'";
-    collector.db().execute_batch(due).unwrap();
-}
-
 /// An endpoint that is busy with its first question until it is let go.
 pub(super) fn busy_until(go: &Arc<AtomicBool>) -> Scripted {
     let go = Arc::clone(go);
@@ -129,7 +123,7 @@ fn a_poison_delta_is_given_up_and_the_rest_goes_on() {
     let findings = "SELECT severity || ' ' || source FROM findings";
     assert_eq!(collector.one(findings), "critical rule", "at once");
     wait_until("it is given up", || {
-        hasten(&collector);
+        collector.hasten();
         collector.one("SELECT state FROM deltas WHERE id = 1") == "failed"
     });
     let row = "SELECT status || ' ' || note FROM results WHERE delta_id = 1";
@@ -138,6 +132,84 @@ fn a_poison_delta_is_given_up_and_the_rest_goes_on() {
     assert_eq!(collector.one(findings), "critical rule");
     collector.wait_for("SELECT state FROM deltas WHERE id = 2", "done");
     assert!(collector.process.log().contains("delta 1 of web-1 is given up"));
+}
+
+/// Whatever it is that no endpoint takes, once it is given up the endpoint is asked about others.
+#[test]
+fn a_delta_that_is_refused_for_its_own_sake_is_given_up() {
+    let filtered = serde_json::json!({"error": {"code": "content_filter", "message": "no"}});
+    for (status, body) in [
+        (400, r#"{"error":{"message":"no"}}"#),
+        (422, "no"),
+        (400, filtered.to_string().as_str()),
+        (413, "no"),
+        (400, r#"{"error":{"code":"context_length_exceeded","message":"no"}}"#),
+    ] {
+        let told = body.to_owned();
+        let endpoint = Scripted::start(move |_, seen| match asked(seen).ends_with("poison") {
+            true => Act::Answer(status, told.clone()),
+            false => answer(OK),
+        });
+        let collector = collector(&endpoint);
+        give(&collector, "web-1", 0, &format!("{CRITICAL} poison"));
+        give(&collector, "web-1", 1, "behind it");
+        wait_until("it is given up", || {
+            collector.hasten();
+            collector.one("SELECT state FROM deltas WHERE id = 1") == "failed"
+        });
+        let row = "SELECT status || ' ' || note FROM results WHERE delta_id = 1";
+        let note = format!("error llm_endpoints[0] (127.0.0.1): HTTP {status}");
+        assert!(collector.one(row).starts_with(&note), "{}", collector.one(row));
+        let findings = "SELECT severity || ' ' || source FROM findings";
+        assert_eq!(collector.one(findings), "critical rule", "{body}");
+        collector.wait_for("SELECT state FROM deltas WHERE id = 2", "done");
+        assert_eq!(collector.one("SELECT attempts FROM deltas WHERE id = 2"), "1", "{body}");
+        let log = collector.process.log();
+        assert!(!log.contains("no endpoint can analyse"), "{log}");
+        assert_eq!(log.matches("delta 1 of web-1 has no whole answer").count(), 1, "{log}");
+        assert_eq!(endpoint.count(), 6, "five times, and what is behind it");
+    }
+}
+
+/// Its model's name is wrong, or a parameter: no delta is to blame.
+#[test]
+fn an_endpoint_that_refuses_every_question_gives_nothing_up() {
+    const HOSTS: usize = 4;
+    let endpoint = Scripted::start(|_, _| Act::Answer(400, r#"{"error":"no such model"}"#.into()));
+    let collector = collector(&endpoint);
+    for host in 0..HOSTS {
+        give(&collector, &format!("web-{host}"), 0, &format!("line {host}"));
+    }
+    let least = "SELECT min(attempts) FROM deltas";
+    wait_until("more analyses than a poison delta gets", || {
+        collector.hasten();
+        collector.one(least).parse::<u32>().unwrap() > 6
+    });
+    assert_eq!(collector.one("SELECT COUNT(*) FROM deltas WHERE state = 'failed'"), "0");
+    let log = collector.process.log();
+    assert_eq!(log.matches("it refuses every question").count(), 1, "{log}");
+}
+
+/// The endpoint that is down might have answered.
+#[test]
+fn nonsense_is_no_deltas_fault_while_another_endpoint_is_down() {
+    for nonsense_first in [true, false] {
+        let nonsense = Scripted::start(|_, _| answer("I would rather not say"));
+        let down = Scripted::start(|_, _| Act::Answer(503, "down".into()));
+        let mut chain = [nonsense.endpoint(""), down.endpoint("")];
+        if !nonsense_first {
+            chain.reverse();
+        }
+        let config = format!("analysis_workers: 1\nllm_endpoints:\n{}", chain.concat());
+        let collector = Collector::with(&config);
+        give(&collector, "web-1", 0, "one");
+        wait_until("more analyses than a poison delta gets", || {
+            collector.hasten();
+            collector.one("SELECT attempts FROM deltas").parse::<u32>().unwrap() > 7
+        });
+        let counted = "SELECT (state != 'failed') || ' ' || unusable FROM deltas";
+        assert_eq!(collector.one(counted), "1 0", "{nonsense_first}");
+    }
 }
 
 /// For however long, nothing is given up, findings are there, and order holds.
@@ -158,7 +230,7 @@ fn an_outage_costs_nothing_but_time() {
     }
     collector.wait_for("SELECT COUNT(*) FROM findings WHERE severity = 'critical'", "2");
     wait_until("more analyses than a poison delta gets", || {
-        hasten(&collector);
+        collector.hasten();
         collector.one("SELECT min(attempts) FROM deltas WHERE urgent = 1").parse::<u32>().unwrap()
             > 6
     });
@@ -166,7 +238,7 @@ fn an_outage_costs_nothing_but_time() {
     let before = endpoint.count();
     up.store(true, Ordering::SeqCst);
     wait_until("all is analysed", || {
-        hasten(&collector);
+        collector.hasten();
         collector.one("SELECT COUNT(*) FROM results WHERE status IN ('ok', 'critical')") == "6"
     });
     let since = all_asked(&endpoint).split_off(before);
@@ -202,7 +274,7 @@ fn an_analysis_that_dies_with_its_collector_is_done_again_and_counted() {
     collector.db().execute_batch(undone).unwrap();
     collector.start_again();
     wait_until("it is given up", || {
-        hasten(&collector);
+        collector.hasten();
         collector.one("SELECT state FROM deltas WHERE id = 1") == "failed"
     });
     collector.wait_for("SELECT state FROM deltas WHERE id = 2", "done");
@@ -337,7 +409,7 @@ fn an_old_answer_stays_until_there_is_a_new_one() {
     collector.wait_for("SELECT state || ' ' || attempts FROM deltas", "pending 1");
     assert_eq!(collector.one("SELECT status FROM results"), "ok");
     up.store(true, Ordering::SeqCst);
-    hasten(&collector);
+    collector.hasten();
     collector.wait_analysed();
 }
 

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::queue::{
-    CRITICAL, OK, all_asked, answer, asked, busy_until, collector, give, hasten, put_back,
-};
+use super::queue::{CRITICAL, OK, all_asked, answer, asked, busy_until, collector, give, put_back};
 use super::support::scripted::{Act, Scripted};
 use super::support::{Collector, must_succeed, run, text, to_schema, wait_until};
 
@@ -82,7 +80,7 @@ fn a_critical_delta_reads_critical_while_endpoints_are_down() {
     assert_eq!(collector.one(backlog), "2 2");
     up.store(true, Ordering::SeqCst);
     wait_until("all is analysed", || {
-        hasten(&collector);
+        collector.hasten();
         collector.one("SELECT COUNT(*) FROM deltas WHERE state = 'done'") == "2"
     });
     assert!(
@@ -174,7 +172,7 @@ fn reanalyse_finds_what_was_given_up_behind_an_old_answer() {
     let db = db.to_str().unwrap();
     put_back(db, &["--all"]);
     wait_until("it is given up", || {
-        hasten(&collector);
+        collector.hasten();
         collector.one("SELECT state FROM deltas") == "failed"
     });
     assert!(row(&collector, 1).starts_with("ok ok 127.0.0.1"), "{}", row(&collector, 1));
