@@ -3,7 +3,11 @@
 //!
 //! Pure. Driven by `analyze::endpoint`: `admit`, then `succeeded`, `refused` or `ended`. There is
 //! no cap before the first refusal. A call that is refused with so many others under way shows that
-//! one more than those was too much; when calls succeed with all places taken, one more is tried.
+//! one more than those was too much.
+//!
+//! When calls succeed with all places taken, one more is tried; where that goes well, two more, then
+//! four, so that an endpoint which recovers is soon used in full. Where one more is refused, twice
+//! as many must succeed as before until it is tried again: a limit that is fixed costs few calls.
 
 use std::time::Duration;
 
@@ -16,6 +20,12 @@ pub(crate) struct Limiter {
     under_way: usize,
     /// Since the cap last changed, with all places taken.
     successes: usize,
+    /// As many as it takes before the cap is raised, at least.
+    patience: usize,
+    /// How much it is raised by next.
+    step: usize,
+    /// It was raised, and none was refused since.
+    raised: bool,
     /// It refused the only call that was under way.
     paused_until: Option<Mono>,
 }
@@ -25,12 +35,21 @@ pub(crate) struct Limiter {
 pub(crate) struct Place(usize);
 
 /// Each try of one more costs a call when the server's limit is fixed.
-const SUCCESSES_MIN: usize = 16;
+const PATIENCE_MIN: usize = 8;
+const PATIENCE_MAX: usize = 64;
 const PAUSE_MAX: Duration = Duration::from_secs(120);
 
 impl Limiter {
     pub(crate) fn new() -> Self {
-        Self { cap: None, under_way: 0, successes: 0, paused_until: None }
+        Self {
+            cap: None,
+            under_way: 0,
+            successes: 0,
+            patience: PATIENCE_MIN,
+            step: 1,
+            raised: false,
+            paused_until: None,
+        }
     }
 
     /// `None`: wait, for the end of another call or of the pause.
@@ -50,8 +69,14 @@ impl Limiter {
     pub(crate) fn succeeded(&mut self) {
         let Some(cap) = self.cap else { return self.ended() };
         self.successes += usize::from(self.full());
-        if self.successes >= cap.max(SUCCESSES_MIN) {
-            self.cap = Some(cap + 1);
+        // What was raised has shown itself sooner.
+        let patience = if self.raised { PATIENCE_MIN } else { self.patience };
+        if self.successes >= cap.max(patience) {
+            if std::mem::replace(&mut self.raised, true) {
+                self.patience = PATIENCE_MIN;
+                self.step = (self.step * 2).min(cap);
+            }
+            self.cap = Some(cap + self.step);
             self.successes = 0;
         }
         self.ended();
@@ -67,6 +92,11 @@ impl Limiter {
         let taken = place.0.saturating_sub(1).max(1);
         self.cap = Some(self.cap.map_or(taken, |cap| cap.min(taken)));
         self.successes = 0;
+        // One more, of a limit that seems fixed; more were a guess.
+        if std::mem::take(&mut self.raised) && self.step == 1 {
+            self.patience = (self.patience * 2).min(PATIENCE_MAX);
+        }
+        self.step = 1;
         self.ended();
         if place.0 > 1 {
             return true;
@@ -118,25 +148,67 @@ mod tests {
         assert_eq!(admitted(&mut limiter).len(), 32);
     }
 
-    #[test]
-    fn one_more_is_tried_when_all_places_succeed() {
+    /// So many calls, one after another, with as many under way as may be.
+    fn succeed(limiter: &mut Limiter, calls: usize) {
+        for _ in 0..calls {
+            while limiter.admit(NOW).is_some() {}
+            limiter.succeeded();
+        }
+    }
+
+    /// A limiter that was refused the second place of a hundred.
+    fn alone() -> Limiter {
         let mut limiter = Limiter::new();
         let places = admitted(&mut limiter);
         limiter.refused(places[1], None, NOW);
         (0..99).for_each(|_| limiter.ended());
         assert_eq!(limiter.cap, Some(1));
-        for success in 0..SUCCESSES_MIN {
-            assert_eq!(limiter.cap, Some(1), "{success}");
-            limiter.admit(NOW).unwrap();
-            limiter.succeeded();
+        limiter
+    }
+
+    #[test]
+    fn one_more_is_tried_when_all_places_succeed_and_twice_as_many_when_that_goes_well() {
+        let mut limiter = alone();
+        let mut caps = Vec::new();
+        for _ in 0..6 {
+            let cap = limiter.cap.unwrap();
+            caps.push(cap);
+            succeed(&mut limiter, cap.max(PATIENCE_MIN) - 1);
+            assert_eq!(limiter.cap, Some(cap), "not before all have had their turn");
+            succeed(&mut limiter, 1);
         }
-        assert_eq!(limiter.cap, Some(2));
+        assert_eq!(caps, [1, 2, 4, 8, 16, 32]);
         // Who is alone says nothing of two.
+        let mut limiter = alone();
+        succeed(&mut limiter, PATIENCE_MIN);
+        while limiter.under_way > 0 {
+            limiter.ended();
+        }
         for _ in 0..100 {
             limiter.admit(NOW).unwrap();
             limiter.succeeded();
         }
         assert_eq!(limiter.cap, Some(2));
+    }
+
+    #[test]
+    fn a_limit_that_is_fixed_is_tried_less_and_less_often() {
+        let mut limiter = alone();
+        let mut successes = Vec::new();
+        for _ in 0..5 {
+            let mut count = 0;
+            while limiter.cap == Some(1) {
+                succeed(&mut limiter, 1);
+                count += 1;
+            }
+            successes.push(count);
+            while limiter.admit(NOW).is_some() {}
+            limiter.refused(Place(2), None, NOW);
+        }
+        assert_eq!(successes, [8, 16, 32, 64, 64]);
+        // Until it is no more: then all goes as at first.
+        succeed(&mut limiter, 64 + PATIENCE_MIN);
+        assert_eq!((limiter.cap, limiter.patience), (Some(4), PATIENCE_MIN));
     }
 
     #[test]
