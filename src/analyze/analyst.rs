@@ -240,23 +240,27 @@ impl Analyst {
             let ready = &self.endpoints[endpoint];
             let Some(server) = &ready.server else {
                 one.note(self.named(&chain), &chain);
-                one.answered(endpoint, &ready.model, question);
+                one.answered(endpoint, &ready.model);
                 return Outcome::Answered;
             };
             if let Some(limit) = one.limit(wait) {
                 one.ailing |= chain.ailing();
                 let reasons = self.named(&chain).into_iter().chain([limit]).collect();
-                let (cause, retry_after) = (Cause::Limit, None);
+                // Time alone may run out with endpoints that let it run out.
+                let down = chain.ailing() && one.by.is_none();
+                let cause = if down { Cause::Endpoints } else { Cause::Limit };
+                let retry_after = None;
                 return Outcome::Unanswered(Unanswered { reasons, cause, retry_after });
             }
             if wait > Duration::ZERO {
                 clock::sleep(wait);
             }
-            let calls = &mut one.progress.calls;
-            match server.ask(&question.prompt, shown, doubled, &mut trial, calls) {
+            let (subject, calls) = (one.matter.subject, &mut one.progress.calls);
+            match server.ask(&question.prompt, shown, doubled, subject, &mut trial, calls) {
                 Ok(said) => {
                     one.note(self.named(&chain), &chain);
-                    one.answered(endpoint, &said.model, question);
+                    one.answered(endpoint, &said.model);
+                    one.progress.note(one.matter.cut(question));
                     one.progress.add(said.verdict, PROMPT_VERSION);
                     return Outcome::Answered;
                 }
@@ -308,12 +312,11 @@ impl Try<'_> {
         self.progress.note(reasons);
     }
 
-    fn answered(&mut self, endpoint: usize, model: &str, question: &Question) {
+    fn answered(&mut self, endpoint: usize, model: &str) {
         if self.by.is_none_or(|by| endpoint <= by) {
             self.by = Some(endpoint);
             model.clone_into(&mut self.model);
         }
-        self.progress.note(self.matter.cut(question));
     }
 
     /// Why no further call may be made after this wait.

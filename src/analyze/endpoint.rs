@@ -110,12 +110,14 @@ impl Server {
         })
     }
 
-    /// Asks once. `doubled`: with room for twice as long an answer.
+    /// Asks once. `doubled`: with room for twice as long an answer. `subject`: which delta it is
+    /// about.
     pub(super) fn ask(
         &self,
         prompt: &Prompt,
         shown: &[Record],
         doubled: bool,
+        subject: u64,
         trial: &mut Trial,
         calls: &mut Vec<Call>,
     ) -> Result<Said, Failure> {
@@ -140,7 +142,7 @@ impl Server {
                 .map_err(|why| Failure::new(Kind::Unusable, format!("unusable answer: {why}")))
         });
         let outcome = outcome.map_err(|failure| Failure { kind: sorted(failure.kind), ..failure });
-        let outcome = permit.settle(now_known, prompt, trial, outcome);
+        let outcome = permit.settle(now_known, subject, trial, outcome);
         let call = Call {
             endpoint: self.place,
             provider: self.provider.clone(),
@@ -308,11 +310,11 @@ fn hidden(http: &HttpEndpoint) -> Vec<Secret> {
 
 impl Permit<'_> {
     /// Tells the endpoint's state how the call ended. A refusal beside other calls of ours is
-    /// `Crowded` from here on; one of many questions, and no answer, the operator's to mend.
+    /// `Crowded` from here on; one of many, and no answer, the operator's to mend.
     fn settle(
         mut self,
         asked: Manner,
-        prompt: &Prompt,
+        subject: u64,
         trial: &mut Trial,
         mut outcome: Result<Verdict, Failure>,
     ) -> Result<Verdict, Failure> {
@@ -329,7 +331,7 @@ impl Permit<'_> {
         }
         match &mut outcome {
             Err(failure) if failure.kind == Kind::Refused => {
-                if state.refusals.refused(&prompt.user) {
+                if state.refusals.refused(subject) {
                     failure.kind = Kind::Misconfigured(REFUSES_ALL);
                 }
             }
@@ -357,7 +359,7 @@ fn is_ill(kind: Kind) -> bool {
     matches!(kind, Kind::Transient | Kind::Busy | Kind::Misconfigured(_))
 }
 
-/// Whether a model has had the question.
+/// Whether a model, or the filter before it, has had the question.
 fn has_model(kind: Kind) -> bool {
     matches!(kind, Kind::Unusable | Kind::Declined | Kind::Cut)
 }

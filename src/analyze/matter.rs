@@ -5,6 +5,7 @@
 //! evidence stands in, and what signatures find, goes by the whole.
 
 use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
 use crate::analysis::Prompt;
@@ -19,6 +20,8 @@ pub(super) struct Matter<'a> {
     pub(super) records: &'a [Record],
     /// Ranges that lie between them.
     missing: &'a [SeqRange],
+    /// Tells it from other deltas.
+    pub(super) subject: u64,
 }
 
 pub(super) struct Question {
@@ -33,7 +36,9 @@ pub(super) struct Question {
 
 impl<'a> Matter<'a> {
     pub(super) fn new(records: &'a [Record], missing: &'a [SeqRange]) -> Self {
-        Self { records, missing }
+        let mut hasher = DefaultHasher::new();
+        records.iter().for_each(|record| (record.seq, &record.text).hash(&mut hasher));
+        Self { records, missing, subject: hasher.finish() }
     }
 
     /// As many as these records need.

@@ -59,7 +59,7 @@ impl Progress {
         if self.of == records { self.left.iter().map(Range::len).sum() } else { records }
     }
 
-    pub(super) fn add(&mut self, verdict: Verdict, prompt_version: u32) {
+    pub(crate) fn add(&mut self, verdict: Verdict, prompt_version: u32) {
         self.models.merge(verdict);
         self.prompt_version = Some(prompt_version);
     }

@@ -541,6 +541,27 @@ mod tests {
         assert_eq!(worker.store.backlog().unwrap(), (0, None, 1));
     }
 
+    #[test]
+    fn what_is_kept_of_many_deltas_is_bounded() {
+        let hosts: Vec<_> = (0..12).map(|host| format!("web-{host}")).collect();
+        let lines: Vec<_> = hosts.iter().map(|host| (host.as_str(), "one")).collect();
+        let (worker, _folder) = worker("kept", &lines);
+        let kept = &worker.kept;
+        let claim = || worker.store.claim(clock::wall()).unwrap().unwrap().id;
+        let ids: Vec<_> = lines.iter().map(|_| claim()).collect();
+        for id in &ids {
+            let mut progress = Progress::default();
+            kept.keep(*id, Progress::default());
+            let mut verdict = Verdict::from_issues(Vec::new());
+            verdict.complaints.push("x".repeat(1024 * 1024));
+            progress.add(verdict, 1);
+            kept.keep(*id, progress);
+        }
+        let answers: Vec<_> = ids.iter().map(|id| kept.take(*id).has_answers()).collect();
+        assert_eq!(answers, [[false; 5].as_slice(), &[true; 7]].concat(), "the newest");
+        assert!(!kept.take(ids[11]).has_answers(), "taken once");
+    }
+
     /// By the places of the endpoints, and not for one delta's sake.
     #[test]
     fn who_answers_changes_where_endpoints_do() {

@@ -5,9 +5,10 @@
 //! no cap before the first refusal. A call that is refused with so many others under way shows that
 //! one more than those was too much.
 //!
-//! When calls succeed with all places taken, one more is tried; where that goes well, two more, then
-//! four, so that an endpoint which recovers is soon used in full. Where one more is refused, twice
-//! as many must succeed as before until it is tried again: a limit that is fixed costs few calls.
+//! When calls succeed with all places taken, one more is tried; where that goes well, two more,
+//! then four, so that an endpoint which recovers is soon used in full. Where one more is refused,
+//! twice as many must succeed as before until it is tried again: a limit that is fixed costs few
+//! calls.
 
 use std::time::Duration;
 

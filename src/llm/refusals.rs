@@ -1,34 +1,29 @@
 //! Whether a refusal is for the question's sake or the endpoint's own: one that refuses several
-//! questions and answers none between them refuses all (its model's name is wrong, or a parameter
+//! deltas and answers nothing between them refuses all (its model's name is wrong, or a parameter
 //! of `extra_body`), and no delta is to blame for that.
 //!
 //! Pure. Driven by `analyze::endpoint`: `refused` or `answered`.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
-/// The questions that an endpoint refused since its model last answered one.
+/// The deltas that an endpoint refused since its model last answered.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
-    /// Hashes: one that is asked again and again counts once.
-    questions: Vec<u64>,
+    /// One that is asked about again and again, or in many parts, counts once.
+    subjects: Vec<u64>,
 }
 
-const QUESTIONS_MAX: usize = 3;
+const SUBJECTS_MAX: usize = 3;
 
 impl Refusals {
     /// Says whether it would be the same with any other question.
-    pub(crate) fn refused(&mut self, question: &str) -> bool {
-        let mut hasher = DefaultHasher::new();
-        question.hash(&mut hasher);
-        let hash = hasher.finish();
-        if self.questions.len() < QUESTIONS_MAX && !self.questions.contains(&hash) {
-            self.questions.push(hash);
+    pub(crate) fn refused(&mut self, subject: u64) -> bool {
+        if self.subjects.len() < SUBJECTS_MAX && !self.subjects.contains(&subject) {
+            self.subjects.push(subject);
         }
-        self.questions.len() >= QUESTIONS_MAX
+        self.subjects.len() >= SUBJECTS_MAX
     }
 
     pub(crate) fn answered(&mut self) {
-        self.questions.clear();
+        self.subjects.clear();
     }
 }
 
@@ -37,18 +32,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_questions_without_an_answer_between_are_the_endpoints_fault() {
+    fn several_deltas_without_an_answer_between_are_the_endpoints_fault() {
         let mut refusals = Refusals::default();
         for _ in 0..100 {
-            assert!(!refusals.refused("poison"), "one question, however often");
+            assert!(!refusals.refused(1), "one, however often");
         }
-        assert!(!refusals.refused("two"));
-        assert!(refusals.refused("three"));
-        assert!(refusals.refused("poison"), "until it answers");
+        assert!(!refusals.refused(2));
+        assert!(refusals.refused(3));
+        assert!(refusals.refused(1), "until it answers");
         refusals.answered();
-        assert!(!refusals.refused("three"));
-        assert!(!refusals.refused("two"));
+        assert!(!refusals.refused(3));
+        assert!(!refusals.refused(2));
         refusals.answered();
-        assert!(!refusals.refused("one"));
+        assert!(!refusals.refused(1));
     }
 }

@@ -302,6 +302,20 @@ fn a_part_that_all_refuse_is_given_up_with_what_the_others_came_to() {
     assert_eq!(endpoint.count(), 1 + 5);
 }
 
+/// Its many parts are one delta, and not for each of them is the endpoint asked.
+#[test]
+fn a_delta_that_is_refused_in_every_part_is_given_up() {
+    let endpoint = Scripted::start(|_, _| refused("no"));
+    let collector = Collector::with(&chain("", &[endpoint.endpoint("")]));
+    post_records(&collector, "web-1", 0, &["x".repeat(900).as_str(); 250]);
+    wait_until("it is given up", || {
+        collector.hasten();
+        collector.one("SELECT state FROM deltas") == "failed"
+    });
+    assert_eq!(endpoint.count(), 5 * 3, "five tries, of three parts each");
+    assert!(!collector.process.log().contains("it refuses every question"));
+}
+
 /// So many calls, and it goes on behind others that wait.
 #[test]
 fn an_analysis_takes_no_more_than_so_many_calls_at_once() {
