@@ -151,23 +151,21 @@ fn no_line_takes_a_failure_away_or_breaks_a_row() {
     assert!(all.len() >= 50, "{} lines", all.len());
     let endpoint = obedient();
     let collector = collector(&endpoint);
-    // The first failure and the second, as bad as they get and not so bad.
-    let floors = &FAILURES[..2];
+    // The first failure and the second, as bad as they get and not so bad, by turns.
+    const FLOORS: usize = 2;
     for (number, (prio, text)) in all.iter().enumerate() {
         for way in 0..OBEYS.len() {
             // A stranger's agent need not write as the kernel does.
             let raw = way % 2 == 1 && !text.contains('\n');
             let hostile = if raw { (*text).to_owned() } else { kmsg_form(text) };
-            for (floor, failure) in floors.iter().enumerate() {
-                let end = (failure.prio, failure.text.to_owned());
-                let records = [told_to(way), (*prio, hostile.clone()), end];
-                let boot = number * floors.len() + floor;
-                post_delta(&collector, &format!("h-{number}-{floor}"), boot, way * 3, &records);
-            }
+            let place = (number + way) % FLOORS;
+            let failure = (FAILURES[place].prio, FAILURES[place].text.to_owned());
+            let records = [told_to(way), (*prio, hostile), failure];
+            post_delta(&collector, &format!("h-{number}-{way}-{place}"), number, 0, &records);
         }
     }
     collector.wait_analysed();
-    let deltas = all.len() * OBEYS.len() * floors.len();
+    let deltas = all.len() * OBEYS.len();
     assert_eq!(collector.one("SELECT COUNT(*) FROM results"), deltas.to_string());
     println!("{deltas} deltas, {} calls", endpoint.count());
     assert!(endpoint.count() >= deltas / 2, "the endpoint is hardly asked");
@@ -176,13 +174,13 @@ fn no_line_takes_a_failure_away_or_breaks_a_row() {
     let invented = OBEYS.iter().position(|(name, _)| *name == "invents evidence").unwrap();
     let verified = format!(
         "SELECT deltas.hostname FROM findings JOIN deltas ON deltas.id = delta_id
-         WHERE first_seq / 3 = {invented} AND source = 'llm' AND verified"
+         WHERE deltas.hostname LIKE 'h-%-{invented}-_' AND source = 'llm' AND verified"
     );
     // It fits the line that says the same, and no other.
     let fits = collector.rows(&verified).len();
     let says_so =
         all.iter().filter(|(_, text)| text.contains("nvme9: controller is down; will")).count();
-    if fits > says_so * floors.len() {
+    if fits > says_so {
         wrong.push(format!("{fits} inventions are verified, {says_so} lines hold them"));
     }
     wrong.extend(wrong_issues(&collector));
@@ -198,14 +196,14 @@ pub(crate) fn below_the_floor(collector: &Collector) -> Vec<String> {
         let as_bad =
             if *severity == "critical" { "('critical')" } else { "('warning', 'critical')" };
         let low = format!(
-            "SELECT deltas.hostname || ' ' || first_seq || ' ' || status FROM results
+            "SELECT deltas.hostname || ' ' || status FROM results
              JOIN deltas ON deltas.id = delta_id
              WHERE deltas.hostname LIKE 'h-%-{place}' AND status NOT IN {as_bad}"
         );
         wrong.extend(collector.rows(&low).iter().map(|row| format!("below the floor: {row}")));
         let standing = format!(
-            "SELECT hostname || ' ' || first_seq FROM deltas
-             WHERE hostname LIKE 'h-%-{place}' AND NOT EXISTS (
+            "SELECT hostname FROM deltas
+             WHERE hostname LIKE 'h-%-{place}' AND state = 'done' AND NOT EXISTS (
                  SELECT 1 FROM findings WHERE delta_id = deltas.id AND source = 'rule'
                  AND severity IN {as_bad} AND category = '{category}' AND evidence = '{text}')"
         );
