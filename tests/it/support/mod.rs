@@ -439,13 +439,13 @@ impl Collector {
         panic!("{sql} gave {last:?}, not {expected:?}; log:\n{}", self.process.log());
     }
 
-    /// Until every delta has its result.
     /// As if the wait of all that is postponed were over.
     pub(crate) fn hasten(&self) {
         let due = "UPDATE lanes SET due_at = '' WHERE state = 'later'";
         self.db().execute_batch(due).unwrap();
     }
 
+    /// Until every delta has its result.
     pub(crate) fn wait_analysed(&self) {
         self.wait_for("SELECT COUNT(*) FROM deltas WHERE state != 'done'", "0");
     }
