@@ -42,4 +42,4 @@ impl Host {
 }
 
 /// Polls often, and gives up soon.
-pub(crate) const HASTY: &str = "poll_interval: 100ms\ndrain_interval: 50ms\npost_timeout: 400ms\n";
+pub(crate) const HASTY: &str = "poll_interval: 100ms\ndrain_interval: 50ms\npost_timeout: 2s\n";
