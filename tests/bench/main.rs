@@ -2,6 +2,8 @@
 //! `name: figure unit`; `cargo bench -- analyze` prints one group alone.
 //! All of them take some nine minutes, without `growth`, which runs where it is named.
 //!
+//! TASSEOGRAPH_BINARY names another binary to measure, such as a static one.
+//!
 //! The logs are generated, the same in each run. The best of several runs counts: what is slower
 //! measures the machine's other work.
 
@@ -30,7 +32,6 @@ use std::fmt::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_tasseograph");
 const RUNS: u32 = 20;
 const SMALL_LINES: usize = 2_000;
 const LARGE_BYTES: usize = 50_000_000;
@@ -70,7 +71,7 @@ fn main() {
 }
 
 fn binary() {
-    let bytes = std::fs::metadata(BINARY).unwrap().len();
+    let bytes = std::fs::metadata(support::binary()).unwrap().len();
     println!("binary, stripped: {:.2} MB", bytes as f64 / 1e6);
 }
 
@@ -87,7 +88,7 @@ fn analyze() {
 
 fn best(runs: u32, args: &[&str]) -> Duration {
     let run = |_| {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(support::binary());
         command.args(args).stdin(Stdio::null()).stdout(Stdio::null());
         let begun = Instant::now();
         let status = command.status().unwrap();

@@ -13,8 +13,8 @@ use rustix::process::Signal;
 
 use super::support::proxy::{Network, Proxy};
 use super::support::{
-    Collector, Folder, Process, agent_config, agent_once, must_succeed, run, skip, tasseograph,
-    text, wait_until,
+    Collector, Folder, Process, agent_config, agent_once, binary, must_succeed, run, skip,
+    tasseograph, text, wait_until,
 };
 
 /// Opened, written and closed for each record: the kernel limits writes per descriptor.
@@ -238,7 +238,7 @@ fn without_permission_it_says_what_to_do() {
     let program = Folder::new();
     let copy = program.path("tasseograph");
     // Not by this process: another test's child would hold the copy open, and it could not start.
-    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_tasseograph")).arg(&copy).status();
+    let copied = Command::new("cp").arg(binary()).arg(&copy).status();
     assert!(copied.unwrap().success());
     let output = Command::new(&copy).arg("analyze").uid(65534).output().unwrap();
     assert_eq!(output.status.code(), Some(77));

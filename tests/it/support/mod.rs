@@ -86,9 +86,15 @@ impl Drop for Folder {
     }
 }
 
+/// The program under test: cargo's, or the one that TASSEOGRAPH_BINARY names, such as a static one.
+pub(crate) fn binary() -> PathBuf {
+    let named = std::env::var_os("TASSEOGRAPH_BINARY").filter(|path| !path.is_empty());
+    named.map_or_else(|| env!("CARGO_BIN_EXE_tasseograph").into(), PathBuf::from)
+}
+
 /// The program, with nothing of this process's own settings and the fleet's key.
 pub(crate) fn tasseograph(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tasseograph"));
+    let mut command = Command::new(binary());
     with_settings(command.args(arguments));
     command
 }
@@ -367,7 +373,7 @@ impl Collector {
             [] => tasseograph(&["collector", "-c", path.to_str().unwrap()]),
             [program, arguments @ ..] => {
                 let mut command = Command::new(program);
-                command.args(arguments).arg(env!("CARGO_BIN_EXE_tasseograph"));
+                command.args(arguments).arg(binary());
                 command.args(["collector", "-c", path.to_str().unwrap()]);
                 with_settings(&mut command);
                 command
