@@ -60,9 +60,11 @@ test-musl: dist/tasseograph-linux-amd64
 test-dist: dist/tasseograph-linux-amd64 dist/tasseograph-linux-arm64
 	@tests/dist/static.sh dist/tasseograph-linux-amd64 dist/tasseograph-linux-arm64
 
-# The package's whole life in a container; lines go into this machine's kernel log.
+# The package's whole life in a container; lines go into this machine's kernel log. The root that
+# tests/units has made serves here too.
+ROOT ?= $(wildcard target/units/nspawn-bookworm)
 test-deb:
-	@tests/dist/deb.sh dist/tasseograph_*_amd64.deb
+	@tests/dist/deb.sh dist/tasseograph_*_amd64.deb $(ROOT)
 
 # The commit built again elsewhere: it has to give the bytes of dist.
 test-reproducible:
