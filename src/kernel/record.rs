@@ -45,6 +45,27 @@ pub(crate) enum Origin {
     Unknown,
 }
 
+/// The task or the processor that printed a record, where the kernel is built to say
+/// (`CONFIG_PRINTK_CALLER`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    Task(u32),
+    /// In an interrupt.
+    Processor(u32),
+}
+
+impl Caller {
+    /// `T123`, `C3`; `CPU3` on some consoles.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (digits, of_task) = match text.strip_prefix('T') {
+            Some(digits) => (digits, true),
+            None => (text.strip_prefix("CPU").or_else(|| text.strip_prefix('C'))?, false),
+        };
+        let id = number(Some(digits))?.try_into().ok()?;
+        Some(if of_task { Self::Task(id) } else { Self::Processor(id) })
+    }
+}
+
 /// A record from any form. What the form does not tell is `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -54,6 +75,7 @@ pub(crate) struct Record {
     pub(crate) level: Option<Level>,
     /// 0 is the kernel; `None` where the form does not say.
     pub(crate) facility: Option<u16>,
+    pub(crate) caller: Option<Caller>,
     /// A wall-clock stamp as it stood in the text (`dmesg -T`, syslog), not interpreted.
     pub(crate) stamp: Option<String>,
     /// Without control characters: these stay, or become, `\xNN`.
@@ -120,6 +142,8 @@ impl Head {
     }
 }
 
+/// What follows these are fields with a name.
+const HEAD_FIELDS: usize = 4;
 /// Level and facility together: the kernel keeps the facility in 13 bits.
 const PREFIX_MAX: u64 = 0xffff;
 /// A century since boot: what is later is no kernel's clock, and would overflow a date.
@@ -145,6 +169,10 @@ impl Record {
             usec: Some(head.usec),
             level: Some(head.level()),
             facility: Some(head.facility()),
+            caller: record[..head.text_at - 1]
+                .split(',')
+                .skip(HEAD_FIELDS)
+                .find_map(|field| Caller::parse(field.strip_prefix("caller=")?)),
             stamp: None,
             text,
             details,
@@ -158,6 +186,7 @@ impl Record {
             usec: None,
             level: None,
             facility: None,
+            caller: None,
             stamp: None,
             text: escape_controls(text),
             details: Vec::new(),

@@ -7,7 +7,7 @@
 //! text. `analyze` drives it.
 
 use super::record::FACILITIES;
-use super::{Level, Record, escape_controls};
+use super::{Caller, Level, Record, escape_controls};
 
 /// What a file holds. Every line that has text is in `records`, but for journalctl's notes.
 #[derive(Debug, Default)]
@@ -91,6 +91,7 @@ fn stamped_record(line: &str) -> Option<Record> {
         usec: reader.usec,
         level: reader.level,
         facility: reader.facility,
+        caller: reader.caller,
         stamp: reader.stamp.map(escape_controls),
         ..Record::from_text(reader.rest)
     })
@@ -103,6 +104,7 @@ struct Reader<'a> {
     usec: Option<u64>,
     level: Option<Level>,
     facility: Option<u16>,
+    caller: Option<Caller>,
     stamp: Option<&'a str>,
 }
 
@@ -210,7 +212,9 @@ impl<'a> Reader<'a> {
                 self.usec = Some(usec);
             } else if is_calendar(inner) {
                 self.stamp = Some(inner);
-            } else if !is_caller(inner) && !is_difference(inner) {
+            } else if let Some(caller) = Caller::parse(inner) {
+                self.caller = Some(caller);
+            } else if !is_difference(inner) {
                 break;
             }
             known = true;
@@ -260,12 +264,6 @@ fn is_difference(inner: &str) -> bool {
     number.is_some_and(|number| {
         number.trim().bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
     })
-}
-
-/// `T123`, `C3`, `CPU3`: who printed, where the kernel is built to say.
-fn is_caller(inner: &str) -> bool {
-    let id = inner.strip_prefix("CPU").or_else(|| inner.strip_prefix(['T', 'C']));
-    id.is_some_and(all_digits)
 }
 
 const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
