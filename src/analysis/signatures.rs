@@ -137,7 +137,7 @@ fn issue(mut groups: Vec<Group>, records: &[Record]) -> Issue {
         severity: if escalated { Severity::Critical } else { signature.severity },
         category: category(signature, &records[all.first..]),
         summary,
-        evidence: records[all.first].text.chars().take(EVIDENCE_CHARS_MAX).collect(),
+        evidence: records[all.first].quote().chars().take(EVIDENCE_CHARS_MAX).collect(),
         source: Source::Rule,
         verified: true,
         confirmed: false,

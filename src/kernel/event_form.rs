@@ -231,19 +231,18 @@ fn bus_subject(text: &str) -> Option<&str> {
     (pci_rest(text).is_some() || text.starts_with("AER") || of_old()).then_some("")
 }
 
-/// What stands behind `pcieport 0000:3a:00.0:`.
+/// What stands behind `pcieport 0000:3a:00.0: `.
 fn pci_rest(text: &str) -> Option<&str> {
-    let (_, rest) = text.get(..text.len().min(48)).unwrap_or(text).split_once(' ')?;
-    let at = text.len().min(48) - rest.len();
-    let (address, _) = text[at..].split_once(": ")?;
-    let shaped = |(byte, shape)| match shape {
-        b'0' => u8::is_ascii_hexdigit(&byte),
-        _ => byte == shape,
-    };
-    let shape = "0000:00:00.0";
-    let is_address = address.len() == shape.len() && address.bytes().zip(shape.bytes()).all(shaped);
-    is_address.then(|| &text[at + address.len() + 2..])
+    let driver = text.bytes().take(DRIVER_CHARS_MAX).position(|byte| byte == b' ')?;
+    let (address, rest) = text[driver + 1..].split_at_checked("0000:00:00.0".len())?;
+    let address = address.as_bytes();
+    let points = [(4, b':'), (7, b':'), (10, b'.')];
+    let is_address =
+        points.iter().all(|(at, point)| address[*at] == *point) && address[0].is_ascii_hexdigit();
+    is_address.then(|| rest.strip_prefix(": ")).flatten()
 }
+
+const DRIVER_CHARS_MAX: usize = 32;
 
 fn bus_goes_on(text: &str) -> bool {
     let Some(rest) = pci_rest(text) else { return text.starts_with(['+', '|', ' ']) };

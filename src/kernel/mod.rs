@@ -12,6 +12,7 @@ mod delta;
 #[cfg_attr(not(test), expect(dead_code, reason = "findings are to quote an event's head"))]
 mod event;
 mod event_form;
+mod prefix;
 mod record;
 mod text;
 mod trace;

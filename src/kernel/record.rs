@@ -78,8 +78,11 @@ pub(crate) struct Record {
     pub(crate) caller: Option<Caller>,
     /// A wall-clock stamp as it stood in the text (`dmesg -T`, syslog), not interpreted.
     pub(crate) stamp: Option<String>,
-    /// Without control characters: these stay, or become, `\xNN`.
+    /// Without control characters: these stay, or become, `\xNN`. Lines that a mail program wrapped
+    /// are one again.
     pub(crate) text: String,
+    /// Where the first line of the text ends, when it stood on several.
+    pub(crate) first_line: Option<usize>,
     /// The kernel's own ` KEY=value` lines.
     pub(crate) details: Vec<(String, String)>,
 }
@@ -175,6 +178,7 @@ impl Record {
                 .find_map(|field| Caller::parse(field.strip_prefix("caller=")?)),
             stamp: None,
             text,
+            first_line: None,
             details,
         })
     }
@@ -189,8 +193,14 @@ impl Record {
             caller: None,
             stamp: None,
             text: escape_controls(text),
+            first_line: None,
             details: Vec::new(),
         }
+    }
+
+    /// What stands on one line of the log, as it stands there: what a finding quotes.
+    pub(crate) fn quote(&self) -> &str {
+        &self.text[..self.first_line.unwrap_or(self.text.len())]
     }
 
     pub(crate) fn origin(&self) -> Origin {
@@ -231,8 +241,10 @@ fn detail(line: &str) -> Option<(String, String)> {
 /// drive a terminal. Bidirectional overrides and other invisible format characters reorder what a
 /// person reads: they go the same way.
 pub(crate) fn escape_controls(text: &str) -> String {
-    // Almost all kernel text is printable ASCII.
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    // Almost all kernel text is printable ASCII. Without an early end, the compiler tests many
+    // bytes at once.
+    let odd = |odd: bool, byte: u8| odd | !matches!(byte, b' '..=b'~');
+    if !text.bytes().fold(false, odd) {
         return text.to_owned();
     }
     let mut out = String::with_capacity(text.len());

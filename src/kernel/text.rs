@@ -1,52 +1,142 @@
 //! A kernel log in any usual form, read into records: /dev/kmsg, `dmesg` and its options, syslog,
-//! journalctl.
+//! journalctl, a console's capture, and what a mail program made of them.
 //!
-//! Owns the forms of a line and nothing else: opens no file, reads no clock, interprets no wall
-//! clock. A line is taken apart from the left, layer by layer (priority, wall-clock stamp, host and
-//! tag, kernel stamp, caller), because tools stack these in every combination. What is left is the
-//! text. `analyze` drives it.
+//! Owns what a line is, and which lines go on the one before; `prefix` takes a line apart. Opens no
+//! file, reads no clock. `analyze` drives it.
 
-use super::record::FACILITIES;
-use super::{Caller, Level, Record, escape_controls};
+use std::borrow::Cow;
+
+use super::prefix::{self, KERNEL, Prefix, Tags, unquoted};
+use super::{RECORD_BYTES_MAX, Record, escape_controls};
 
 /// What a file holds. Every line that has text is in `records`, but for journalctl's notes.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     pub(crate) records: Vec<Record>,
-    /// Lines that are not blank, nor journalctl's own; a record's ` KEY=value` lines count too.
+    /// Lines that are not blank, nor journalctl's own: each is a record, a ` KEY=value` line of
+    /// one, or wrapped.
     pub(crate) lines: usize,
+    /// Lines that go on the one before them, whose record they are part of.
+    pub(crate) wrapped: usize,
     /// Lines that fit no known form. They are records too, of which only the text is known.
     pub(crate) unreadable: usize,
 }
 
 /// Reads whatever bytes come: there is no input that fails.
 pub(crate) fn read_log(bytes: &[u8]) -> Log {
-    let mut log = Log::default();
-    let mut from_kmsg = false;
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let text = String::from_utf8_lossy(bytes);
+    let text = without_escapes(&text);
+    let mut reader = Reader::default();
     // Programs that dump /dev/kmsg read by read put a NUL before or after each record.
-    for line in bytes.split(|byte| matches!(byte, b'\n' | 0)) {
-        let decoded = String::from_utf8_lossy(line);
-        let plain = without_ansi(decoded.trim_end_matches('\r'));
-        if plain.trim().is_empty() || is_journal_note(&plain) {
-            continue;
-        }
-        log.lines += 1;
-        if from_kmsg
-            && let (Some(detail), Some(last)) = (kmsg_detail(&plain), log.records.last_mut())
-        {
-            last.details.push(detail);
-            continue;
-        }
-        let record = kmsg_record(&plain);
-        from_kmsg = record.is_some();
-        let record = record.or_else(|| stamped_record(&plain)).unwrap_or_else(|| {
-            log.unreadable += 1;
-            bare_record(&plain, log.records.last())
-        });
-        log.records.push(record);
+    if text.contains('\0') {
+        text.split(['\n', '\0']).for_each(|line| reader.read(line));
+    } else {
+        text.split('\n').for_each(|line| reader.read(line));
     }
-    log
+    reader.log
+}
+
+/// What is read so far, and what it tells of the next line.
+#[derive(Default)]
+struct Reader<'a> {
+    log: Log,
+    tags: Tags<'a>,
+    /// The line before, where it can go on: in a known form, or the rest of such a one.
+    last: Option<Last<'a>>,
+}
+
+#[derive(Clone, Copy)]
+struct Last<'a> {
+    line: &'a str,
+    from_kmsg: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn read(&mut self, line: &'a str) {
+        let line = line.trim_end_matches('\r');
+        if is_blank(line) || is_journal_note(line) {
+            // What programs put between two records of /dev/kmsg parts none of their lines.
+            self.last = self.last.filter(|last| last.from_kmsg);
+            return;
+        }
+        self.log.lines += 1;
+        if self.is_detail(line) {
+            return;
+        }
+        let text = unquoted(line);
+        if let Some(record) = kmsg_record(text) {
+            self.push(record, Some(Last { line, from_kmsg: true }));
+        } else if let Some(prefix) = prefix::read(text, &mut self.tags) {
+            self.push(prefix.into(), Some(Last { line, from_kmsg: false }));
+        } else if !self.goes_on(line) {
+            self.log.unreadable += 1;
+            let record = bare_record(line, self.log.records.last());
+            self.push(record, None);
+        }
+    }
+
+    fn push(&mut self, record: Record, last: Option<Last<'a>>) {
+        self.log.records.push(record);
+        self.last = last;
+    }
+
+    /// Takes a ` KEY=value` line of a record of /dev/kmsg.
+    fn is_detail(&mut self, line: &str) -> bool {
+        if !self.last.is_some_and(|last| last.from_kmsg) {
+            return false;
+        }
+        let (Some(detail), Some(record)) = (kmsg_detail(line), self.log.records.last_mut()) else {
+            return false;
+        };
+        record.details.push(detail);
+        true
+    }
+
+    /// Takes a line that goes on the one before: indented as the kernel indents what it prints with
+    /// one call, or wrapped.
+    fn goes_on(&mut self, line: &'a str) -> bool {
+        let (Some(last), Some(record)) = (self.last, self.log.records.last_mut()) else {
+            return false;
+        };
+        let indented = line.starts_with([' ', '\t']) && !last.from_kmsg;
+        let fits = record.text.len() + line.len() < RECORD_BYTES_MAX;
+        if !fits || !(indented || is_wrapped(last.line, line)) {
+            return false;
+        }
+        self.log.wrapped += 1;
+        record.first_line.get_or_insert(record.text.len());
+        // A terminal breaks within a word, a mail program between two.
+        let within = last.line.chars().count() == TERMINAL_CHARS;
+        if !within && !record.text.ends_with(' ') {
+            record.text.push(' ');
+        }
+        let text = if within { line } else { line.trim_start() };
+        record.text.push_str(&escape_controls(text));
+        self.last = Some(Last { line, ..last });
+        true
+    }
+}
+
+/// Mail programs wrap at 72 characters or further on, and no later than a word needs.
+const WRAPPED_CHARS_MIN: usize = 65;
+const TERMINAL_CHARS: usize = 80;
+
+/// Whether the first word of `line` had no room behind `last`.
+fn is_wrapped(last: &str, line: &str) -> bool {
+    if CONSOLE_NOTES.iter().any(|note| line.starts_with(note)) {
+        return false;
+    }
+    let word = line.split(' ').next().unwrap_or("");
+    last.trim_end().chars().count() + 1 + word.chars().count() >= WRAPPED_CHARS_MIN
+}
+
+/// What systemd writes on a console, between the kernel's lines.
+const CONSOLE_NOTES: [&str; 5] =
+    ["[  OK  ]", "[FAILED]", "[DEPEND]", "[ TIME ]", "         Starting "];
+
+fn is_blank(line: &str) -> bool {
+    !line.starts_with(|first: char| first.is_ascii_graphic()) && line.trim().is_empty()
 }
 
 /// `-- No entries --`, `-- Reboot --`, `-- Boot 422187ae... --`: what journalctl says itself.
@@ -67,13 +157,9 @@ fn bare_record(line: &str, before: Option<&Record>) -> Record {
     record
 }
 
-const KERNEL: u16 = 0;
-const USER: u16 = 1;
-
 fn kmsg_record(line: &str) -> Option<Record> {
-    line.starts_with(|first: char| first.is_ascii_digit())
-        .then(|| Record::parse(line).ok())
-        .flatten()
+    let digits = line.bytes().take_while(u8::is_ascii_digit).count();
+    (digits > 0 && line[digits..].starts_with(',')).then(|| Record::parse(line).ok()).flatten()
 }
 
 /// ` SUBSYSTEM=pci`: the kernel's own keys are upper case, which keeps prose with a `=` in it out.
@@ -84,266 +170,57 @@ fn kmsg_detail(line: &str) -> Option<(String, String)> {
         .then(|| (escape_controls(key), escape_controls(value)))
 }
 
-fn stamped_record(line: &str) -> Option<Record> {
-    let mut reader = Reader { rest: line, ..Reader::default() };
-    let known = reader.read();
-    known.then(|| Record {
-        usec: reader.usec,
-        level: reader.level,
-        facility: reader.facility,
-        caller: reader.caller,
-        stamp: reader.stamp.map(escape_controls),
-        ..Record::from_text(reader.rest)
-    })
-}
-
-/// What the layers taken so far have told, and what is left of the line.
-#[derive(Default)]
-struct Reader<'a> {
-    rest: &'a str,
-    usec: Option<u64>,
-    level: Option<Level>,
-    facility: Option<u16>,
-    caller: Option<Caller>,
-    stamp: Option<&'a str>,
-}
-
-impl<'a> Reader<'a> {
-    /// Takes every layer off; whether there was any.
-    fn read(&mut self) -> bool {
-        let mut known = self.number_priority().is_some() | self.decoded_priority().is_some();
-        let mut tagged = false;
-        if let Some((stamp, rest)) = wall_stamp(self.rest) {
-            known = true;
-            self.stamp = Some(stamp);
-            self.rest = rest;
-            // Only dmesg writes a comma before the fraction, and it names neither host nor tag.
-            if !stamp.contains(',') {
-                tagged = self.host_and_tag();
-            }
-        } else if let Some(rest) = self.rest.strip_prefix("kernel:") {
-            known = true;
-            self.written_by(KERNEL);
-            self.rest = after_blank(rest);
-        }
-        // Behind a program's tag everything is that program's text, stamps included.
-        if !tagged {
-            known |= self.number_priority().is_some();
-            known |= self.brackets();
-        }
-        known
-    }
-
-    /// `<6>`, as `dmesg -r` and old consoles write it.
-    fn number_priority(&mut self) -> Option<()> {
-        let (digits, rest) = self.rest.strip_prefix('<')?.split_once('>')?;
-        let prefix: u16 = all_digits(digits).then(|| digits.parse().ok())??;
-        self.level = Some(Level::from_prefix(prefix.into()));
-        self.written_by(prefix >> 3);
-        self.rest = rest;
-        Some(())
-    }
-
-    /// `kern  :err   : `, as `dmesg -x` writes it.
-    fn decoded_priority(&mut self) -> Option<()> {
-        let (facility, rest) = self.rest.split_once(':')?;
-        let (level, rest) = rest.split_once(':')?;
-        let level = Level::from_name(level.trim_end())?;
-        self.written_by(facility_from_name(facility.trim_end())?);
-        self.level = Some(level);
-        self.rest = after_blank(rest);
-        Some(())
-    }
-
-    /// What looks like a further layer may be text: once one says user space, none after it takes
-    /// that back.
-    fn written_by(&mut self, facility: u16) {
-        self.facility = self.facility.filter(|known| *known != KERNEL).or(Some(facility));
-    }
-
-    /// What follows a syslog stamp: `host kernel: `, `host sshd[71]: `, `host kern.err kernel: `
-    /// (BusyBox), or our own `kern.err `. A line without the kernel's tag is a program's, whatever
-    /// it says; whether it is.
-    fn host_and_tag(&mut self) -> bool {
-        if let Some(rest) = self.dotted_priority(self.rest) {
-            self.rest = rest;
-            return false;
-        }
-        let mut rest = self.rest;
-        // rsyslog may leave no blank behind the kernel's tag; a program's ends its word.
-        if !rest.starts_with("kernel:")
-            && !rest.split(' ').next().is_some_and(|word| word.ends_with(':'))
-        {
-            rest = after_word(rest);
-            rest = self.dotted_priority(rest).unwrap_or(rest);
-        }
-        let kernels = rest.strip_prefix("kernel:");
-        self.written_by(if kernels.is_some() { KERNEL } else { USER });
-        self.rest = kernels.map_or(rest, after_blank);
-        kernels.is_none()
-    }
-
-    /// `kern.err `, and `-` for both where a form did not say.
-    fn dotted_priority(&mut self, text: &'a str) -> Option<&'a str> {
-        let (word, rest) = text.split_once(' ')?;
-        if word != "-" {
-            let (facility, level) = word.split_once('.')?;
-            let known_facility = facility_from_name(facility);
-            let known_level = Level::from_name(level);
-            if (known_facility.is_none() && facility != "-")
-                || (known_level.is_none() && level != "-")
-            {
-                return None;
-            }
-            if let Some(facility) = known_facility {
-                self.written_by(facility);
-            }
-            self.level = known_level;
-        }
-        Some(rest)
-    }
-
-    /// `[   12.345678] `, `[Tue Feb  3 12:25:01 2026] `, both as some consoles write, then
-    /// `[  T123] `.
-    fn brackets(&mut self) -> bool {
-        let mut known = false;
-        while let Some((inner, rest)) = bracket(self.rest) {
-            if let Some(usec) = microseconds(inner) {
-                self.usec = Some(usec);
-            } else if is_calendar(inner) {
-                self.stamp = Some(inner);
-            } else if let Some(caller) = Caller::parse(inner) {
-                self.caller = Some(caller);
-            } else if !is_difference(inner) {
-                break;
-            }
-            known = true;
-            self.rest = rest;
-        }
-        if known {
-            // One blank belongs to the stamp; more of them are the text's own indentation.
-            self.rest = after_blank(self.rest);
-        }
-        known
-    }
-}
-
-/// What stands in the brackets that the text starts with, blanks before them skipped. Some mail
-/// programs make the padding no-break spaces, and some archives broke these.
-fn bracket(text: &str) -> Option<(&str, &str)> {
-    let inner = text.trim_start_matches(PADDING).strip_prefix('[')?;
-    // No stamp is longer, and a line may be.
-    let end = inner.bytes().take(48).position(|byte| byte == b']')?;
-    Some((inner[..end].trim_matches(PADDING), &inner[end + 1..]))
-}
-
-const PADDING: [char; 4] = [' ', '\t', '\u{a0}', '\u{fffd}'];
-
-/// `12.345678`, also with the difference that `dmesg -d` puts behind it.
-fn microseconds(inner: &str) -> Option<u64> {
-    let stamp = inner.split('<').next()?.trim_end();
-    let (seconds, fraction) = stamp.split_once('.')?;
-    if seconds.len() > 11 || fraction.len() > 9 || !all_digits(seconds) || !all_digits(fraction) {
-        return None;
-    }
-    let nanos = fraction.parse::<u64>().ok()? * 10_u64.pow(9 - fraction.len() as u32);
-    Some(seconds.parse::<u64>().ok()? * 1_000_000 + nanos / 1_000)
-}
-
-/// `Tue Feb  3 12:25:01 2026`, `Feb 3 12:25` (`dmesg -H`), `2026-02-03 12:25:01.123`.
-fn is_calendar(inner: &str) -> bool {
-    let first = inner.split([' ', '-']).next().unwrap_or("");
-    (WEEKDAYS.contains(&first) || MONTHS.contains(&first) || is_like(first, "0000"))
-        && inner.contains(':')
-}
-
-/// `+0.000011` (`dmesg -H`) and `<    0.000010>` (`dmesg -d`): time since the line before, of no
-/// use alone.
-fn is_difference(inner: &str) -> bool {
-    let number = inner.strip_prefix('+').or_else(|| inner.strip_prefix('<')?.strip_suffix('>'));
-    number.is_some_and(|number| {
-        number.trim().bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-    })
-}
-
-const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-
-/// A stamp without brackets, and what follows: `Feb  3 12:25:01`, `2026-02-03 12:25:01`,
-/// `2026-02-03T12:25:01.123456+00:00`, `Tue 2026-02-03 12:25:01 UTC`.
-fn wall_stamp(line: &str) -> Option<(&str, &str)> {
-    let mut rest = line;
-    let first = rest.get(..3)?;
-    if MONTHS.contains(&first) {
-        rest = rest[3..].strip_prefix(' ')?.trim_start_matches(' ');
-        let day = rest.get(..rest.find(' ')?).filter(|day| day.len() <= 2 && all_digits(day))?;
-        rest = rest[day.len()..].trim_start_matches(' ');
-        rest = after_time(rest)?;
-    } else {
-        let weekday = WEEKDAYS.contains(&first) && rest[3..].starts_with(' ');
-        rest = if weekday { &rest[4..] } else { rest };
-        let date = rest.get(..10).filter(|date| is_like(date, "0000-00-00"))?;
-        rest = after_time(rest[date.len()..].strip_prefix(['T', ' '])?)?;
-        if weekday {
-            rest = after_word(rest);
+impl From<Prefix<'_>> for Record {
+    fn from(prefix: Prefix<'_>) -> Self {
+        Self {
+            usec: prefix.usec,
+            level: prefix.level,
+            facility: prefix.facility,
+            caller: prefix.caller,
+            stamp: prefix.stamp.map(escape_controls),
+            ..Self::from_text(prefix.text)
         }
     }
-    Some((line[..line.len() - rest.len()].trim_end(), rest))
 }
 
-/// What follows `12:25:01`, its fraction, its zone and a blank.
-fn after_time(text: &str) -> Option<&str> {
-    let end = text.find(' ').unwrap_or(text.len());
-    let of_zone = |byte: u8| byte.is_ascii_digit() || b".,+-:Z".contains(&byte);
-    let clock = text.get(..8).filter(|clock| is_like(clock, "00:00:00"))?;
-    text[clock.len()..end].bytes().all(of_zone).then(|| after_blank(&text[end..]))
-}
-
-/// A digit for each digit, and every other byte as it is.
-fn is_like(text: &str, shape: &str) -> bool {
-    let like =
-        |(byte, shape): (u8, u8)| if shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
-    text.len() == shape.len() && text.bytes().zip(shape.bytes()).all(like)
-}
-
-fn after_blank(text: &str) -> &str {
-    text.strip_prefix([' ', '\u{a0}']).unwrap_or(text)
-}
-
-fn after_word(text: &str) -> &str {
-    text.split_once(' ').map_or(text, |(_, rest)| rest)
-}
-
-fn all_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-fn facility_from_name(name: &str) -> Option<u16> {
-    FACILITIES.iter().position(|known| *known == name).map(|index| index as u16)
-}
-
-/// Colours (`dmesg --color=always`). What is no whole sequence of that kind stays, and is shown as
-/// `\x1b`.
-fn without_ansi(line: &str) -> std::borrow::Cow<'_, str> {
-    if !line.contains('\u{1b}') {
-        return line.into();
+/// Colours (`dmesg --color=always`) and what else drives a terminal. What is no whole sequence
+/// stays, and is shown as `\x1b`.
+fn without_escapes(text: &str) -> Cow<'_, str> {
+    if !text.contains('\u{1b}') {
+        return text.into();
     }
-    let mut pieces = line.split("\u{1b}[");
+    let mut pieces = text.split('\u{1b}');
     let mut plain = pieces.next().unwrap_or("").to_owned();
     for piece in pieces {
-        let text = piece.trim_start_matches(|parameter| matches!(parameter, ' '..='?'));
-        match text.strip_prefix(|last| matches!(last, '@'..='~')) {
+        match after_sequence(piece) {
             Some(text) => plain.push_str(text),
-            None => plain.extend(["\u{1b}[", piece]),
+            None => plain.extend(["\u{1b}", piece]),
         }
     }
     plain.into()
 }
 
+/// What follows the sequence that an escape before this began: `[0;31m`, `(B`, `]0;title` to its
+/// bell, and those of one character.
+fn after_sequence(text: &str) -> Option<&str> {
+    if let Some(text) = text.strip_prefix('[') {
+        let text = text.trim_start_matches(|parameter| matches!(parameter, ' '..='?'));
+        return text.strip_prefix(|last| matches!(last, '@'..='~'));
+    }
+    if let Some(text) = text.strip_prefix(['(', ')']) {
+        return text.strip_prefix(|set: char| set.is_ascii_alphanumeric());
+    }
+    if text.starts_with(']') {
+        let (title, rest) = text.split_once('\u{7}')?;
+        return (!title.contains(['\n', '\0'])).then_some(rest);
+    }
+    text.strip_prefix(['7', '8', 'D', 'E', 'H', 'M', 'c', '=', '>'])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Caller;
     use crate::time::{Random, tests::generate};
 
     /// `priority usec stamp | text`, `-` for what is not known.
@@ -390,6 +267,82 @@ mod tests {
             1,
             &["kern.info 9 - | one", "- - - |  of=two, wrapped"],
         );
+        // Some programs print the NUL in front of a record, some indent it, a mail quotes it.
+        check(
+            b"6,7,9,-,caller=T1;one\n\0 6,8,10,-;two\n SUBSYSTEM=pci\n> 4,9,11,-;three\n",
+            0,
+            &["kern.info 9 - | one", "kern.info 10 - | two", "kern.warn 11 - | three"],
+        );
+    }
+
+    #[test]
+    fn who_printed_a_record() {
+        let caller = |line: &str| read_log(line.as_bytes()).records[0].caller;
+        for (line, expected) in [
+            ("6,7,9,-,caller=T1;text", Some(Caller::Task(1))),
+            ("6,7,9,-,new=1,caller=C12;text", Some(Caller::Processor(12))),
+            ("6,7,9,-;text,caller=T1", None),
+            ("6,7,9,caller=T1;text", None),
+            ("[    1.234567] [  T123] text", Some(Caller::Task(123))),
+            ("[    1.234567][   C3] text", Some(Caller::Processor(3))),
+            ("[    1.234567] [ CPU3] text", Some(Caller::Processor(3))),
+            ("Feb  3 12:25:01 web kernel: [ T7] text", Some(Caller::Task(7))),
+            ("[    1.234567] [ Tx] text", None),
+            ("[    1.234567] text", None),
+        ] {
+            assert_eq!(caller(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_that_were_wrapped_are_one_record() {
+        let usual = "[   79.321993] pcieport 0000:3a:00.0: AER: Correctable error message received";
+        for (rest, joined) in [
+            // A mail program wraps between two words, and may leave the blank.
+            ("\nfrom 0000:3b:00.0", " from 0000:3b:00.0"),
+            (" \nfrom 0000:3b:00.0", " from 0000:3b:00.0"),
+            ("\r\nfrom 0000:3b:00.0\r", " from 0000:3b:00.0"),
+            // A terminal of 80 columns breaks where it is full.
+            (" fr\nom 0000:3b:00.0", " from 0000:3b:00.0"),
+            // The kernel's own second line, which it indents.
+            ("\n         from 0000:3b:00.0", " from 0000:3b:00.0"),
+            (
+                "\nfrom 0000:3b:00.0 and from the next one, which has a name that is long\nenough",
+                " from 0000:3b:00.0 and from the next one, which has a name that is long enough",
+            ),
+        ] {
+            let log = read_log(format!("{usual}{rest}\n[   80.000000] next").as_bytes());
+            assert_eq!(log.records.len(), 2, "{rest:?}");
+            assert_eq!(log.unreadable, 0, "{rest:?}");
+            assert_eq!(log.records.len() + log.wrapped, log.lines, "{rest:?}");
+            assert_eq!(
+                log.records[0].text,
+                format!("{}{joined}", &usual["[   79.321993] ".len()..])
+            );
+            // What is quoted stands in the log as it is.
+            let quoted = log.records[0].quote();
+            assert!(quoted.len() < log.records[0].text.len(), "{rest:?}");
+            assert!(format!("{usual}{rest}").contains(quoted), "{rest:?}");
+        }
+        let whole = &read_log(usual.as_bytes()).records[0];
+        assert_eq!(whole.quote(), whole.text);
+    }
+
+    #[test]
+    fn lines_that_go_on_nothing_are_records() {
+        let usual = "[   79.321993] EXT4-fs (sda1): mounted filesystem with ordered data mode";
+        for (text, records) in [
+            ("[   79.321993] short\nnot wrapped".to_owned(), 2),
+            (format!("{usual}\n\nbehind a blank line"), 2),
+            (format!("{usual}\n[  OK  ] Mounted the example file system."), 2),
+            (format!("{usual}\n[   79.4] next"), 2),
+            ("a line without any stamp that is as long as one that a mail wraps\nnext".into(), 2),
+            ("6,7,9,-;text\n indented".to_owned(), 2),
+        ] {
+            assert_eq!(read_log(text.as_bytes()).records.len(), records, "{text}");
+        }
+        let long = format!("{usual}{}\n more", "x".repeat(RECORD_BYTES_MAX));
+        assert_eq!(read_log(long.as_bytes()).records.len(), 2);
     }
 
     #[test]
@@ -425,6 +378,22 @@ mod tests {
             ("[  +0.000011] text", "- - - | text"),
             ("[2026-02-03 12:25:01.123][   1.5] text", "- 1500000 2026-02-03 12:25:01.123 | text"),
             ("[\u{a0}\u{a0} 1.234567]\u{a0}text", "- 1234567 - | text"),
+            ("  [    1.234567] text", "- 1234567 - | text"),
+            ("> > [    1.234567] text", "- 1234567 - | text"),
+            (">[    1.234567] text", "- 1234567 - | text"),
+            ("[    1.234567@2] text", "- 1234567 - | text"),
+            ("[    1.234567,0] text", "- 1234567 - | text"),
+            ("[9.876543 0.000011] text", "- 9876543 - | text"),
+            ("[99999999999.999999] text", "- 99999999999999999 - | text"),
+            ("[Di M\u{e4}r  3 12:25:01 2026] text", "- - Di M\u{e4}r  3 12:25:01 2026 | text"),
+            ("Tue Feb  3 12:25:01 2026 text", "- - Tue Feb  3 12:25:01 2026 | text"),
+            ("Tue Feb  3 12:25:01 UTC 2026 text", "- - Tue Feb  3 12:25:01 UTC 2026 | text"),
+            ("Feb 03 12:25:01 [    1.5] text", "- 1500000 Feb 03 12:25:01 | text"),
+            (
+                "<4>[    1.234567] [ T123] [<0000000000405060>] main+0x1/0x2",
+                "kern.warn 1234567 - | [<0000000000405060>] main+0x1/0x2",
+            ),
+            ("\u{1b}(B\u{1b}[m[    1.5] text\u{1b}]0;title\u{7}", "- 1500000 - | text"),
         ] {
             check(line.as_bytes(), 0, &[expected]);
         }
@@ -475,10 +444,53 @@ mod tests {
                 "user.- - 2026-02-03T12:25:01.5Z | web kernel: 1",
             ),
             ("kernel: text", "kern.- - - | text"),
+            ("Feb  3 2026 12:25:01 web kernel: x", "kern.- - Feb  3 2026 12:25:01 | x"),
+            ("1770121501.123456 web kernel: x", "kern.- - 1770121501.123456 | x"),
+            ("1770121501.123456 web sh[1]: x", "user.- - 1770121501.123456 | sh[1]: x"),
+            (
+                "<4>1 2026-02-03T12:25:01Z web kernel - - - [   1.5] x",
+                "kern.warn 1500000 2026-02-03T12:25:01Z | x",
+            ),
+            (
+                "<12>1 2026-02-03T12:25:01Z web sh 71 - - [   1.5] x",
+                "user.warn - 2026-02-03T12:25:01Z | [   1.5] x",
+            ),
+            (
+                "Tue Feb  3 12:25:01 2026 kern.err kernel: [   1.5] x",
+                "kern.err 1500000 Tue Feb  3 12:25:01 2026 | x",
+            ),
+            (
+                "Tue Feb  3 12:25:01 2026 daemon.err sh[7]: [   1.5] x",
+                "daemon.err - Tue Feb  3 12:25:01 2026 | sh[7]: [   1.5] x",
+            ),
+            ("Tue Feb  3 12:25:01 2026 web kernel: x", "kern.- - Tue Feb  3 12:25:01 2026 | x"),
+            ("[    1.234567] web kernel: x", "kern.- 1234567 - | x"),
             ("Feb  3 12:25:01 rebooting", "user.- - Feb  3 12:25:01 | rebooting"),
         ] {
             check(line.as_bytes(), 0, &[expected]);
         }
+    }
+
+    #[test]
+    fn a_host_behind_monotonic_stamps_is_known_by_the_first_line() {
+        check(
+            b"[ 1.5] web kernel: one\n[ 2.5] web sh[7]: two\n[ 3.5] other kernel: three\n",
+            0,
+            &[
+                "kern.- 1500000 - | one",
+                "user.- 2500000 - | sh[7]: two",
+                "- 3500000 - | other kernel: three",
+            ],
+        );
+        check(
+            b"[ 1.5] one\n[ 2.5] Booting kernel: two\n[ 3.5] Booting three\n",
+            0,
+            &[
+                "- 1500000 - | one",
+                "- 2500000 - | Booting kernel: two",
+                "- 3500000 - | Booting three",
+            ],
+        );
     }
 
     #[test]
@@ -636,7 +648,7 @@ mod tests {
             let log = read_log(&input);
             let shown = input.escape_ascii();
             let details: Vec<_> = log.records.iter().flat_map(|record| &record.details).collect();
-            assert_eq!(log.records.len() + details.len(), log.lines, "{shown}");
+            assert_eq!(log.records.len() + details.len() + log.wrapped, log.lines, "{shown}");
             let details = details.into_iter().flat_map(|(key, value)| [key, value]);
             let texts = log.records.iter().map(|record| &record.text).chain(details);
             let stamps = log.records.iter().filter_map(|record| record.stamp.as_ref());
