@@ -9,6 +9,8 @@ use super::trace::is_trace_part;
 const SECOND_USEC: u64 = 1_000_000;
 
 pub(super) struct Form {
+    /// What texts begin with that open it: almost no record is held against most forms. Empty: any.
+    letters: &'static [u8],
     /// What a record is about, where all records of one event are about the same; empty when it
     /// does not say. `None`: no record of this form.
     subject: fn(&str) -> Option<&str>,
@@ -29,8 +31,15 @@ pub(super) struct Form {
 }
 
 impl Form {
-    /// What the event is about that this begins.
-    pub(super) fn opens<'a>(&self, text: &'a str) -> Option<&'a str> {
+    /// The form that a text begins an event of, and what that is about.
+    pub(super) fn opened_by(text: &str) -> Option<(&'static Self, &str)> {
+        let first = text.as_bytes().first().map_or(0, |first| OPENED_BY[usize::from(*first)]);
+        let may = |at: &usize| first & 1 << at != 0;
+        let forms = (0..FORMS.len()).filter(may).map(|at| &FORMS[at]);
+        forms.into_iter().find_map(|form| Some((form, form.opens(text)?)))
+    }
+
+    fn opens<'a>(&self, text: &'a str) -> Option<&'a str> {
         let subject = (self.subject)(text)?;
         self.opens.iter().any(|opens| any(opens, text)).then_some(subject)
     }
@@ -61,13 +70,15 @@ impl Form {
 }
 
 fn any(fragments: &[&str], text: &str) -> bool {
-    fragments.iter().any(|fragment| match fragment.strip_prefix('^') {
-        Some(beginning) => text.starts_with(beginning),
-        None => text.contains(fragment),
+    let first = text.as_bytes().first();
+    fragments.iter().any(|fragment| match fragment.as_bytes() {
+        [b'^', begin @ ..] => begin.first() == first && text.as_bytes().starts_with(begin),
+        _ => text.contains(fragment),
     })
 }
 
 const NONE: Form = Form {
+    letters: b"",
     subject: any_subject,
     opens: &[],
     stages: &[],
@@ -80,14 +91,35 @@ const NONE: Form = Form {
 };
 
 /// The first that opens wins.
-pub(super) const FORMS: &[Form] =
-    &[TRACE, FIRMWARE, BUS, ATA, DISK, NVME, GPU, ADAPTER, RAID, IOMMU, NMI];
+const FORMS: &[Form] =
+    &[TRACE, FIRMWARE, BUS, ATA, DISK, NVME, GPU, ADAPTER, RAID, FILES, IOMMU, NMI];
+
+/// For each first letter of a text, a bit for each form that it may open.
+static OPENED_BY: [u16; 256] = {
+    let mut letters = [0; 256];
+    let mut form = 0;
+    while form < FORMS.len() {
+        let opened_by = FORMS[form].letters;
+        let mut at = 0;
+        while at < opened_by.len() {
+            letters[opened_by[at] as usize] |= 1 << form;
+            at += 1;
+        }
+        let mut letter = 0;
+        while opened_by.is_empty() && letter < letters.len() {
+            letters[letter] |= 1 << form;
+            letter += 1;
+        }
+        form += 1;
+    }
+    letters
+};
 
 /// `kernel/panic.c`, `lib/bug.c`, `kernel/hung_task.c`, `kernel/watchdog.c`, `kernel/rcu/`,
 /// `mm/oom_kill.c`, `mm/page_alloc.c`, `arch/*/kernel/traps.c`.
 const TRACE: Form = Form {
     opens: &[TRACES, TRACES_TOO],
-    stages: &[&["[ cut here ]"], TRACES, &["^Kernel panic - "]],
+    stages: &[&["[ cut here ]"], TRACES],
     goes_on: is_trace_part,
     ends: &["^oom_reaper: ", "^---[ end Kernel panic"],
     announces: &["[ cut here ]", "^WARNING: CPU: ", "^WARNING: at ", "^=========="],
@@ -96,7 +128,7 @@ const TRACE: Form = Form {
 };
 
 const TRACES: &[&str] = &[
-    "[ cut here ]",
+    "^------------[ cut here ]",
     "^WARNING: ",
     "^BUG: ",
     "^BUG ",
@@ -106,6 +138,7 @@ const TRACES: &[&str] = &[
     "^Unhandled fault",
     "^SError Interrupt",
     "^Bad mode in ",
+    "^Kernel panic - ",
     "^INFO: task ",
     "^INFO: rcu",
     "^rcu: INFO: ",
@@ -121,7 +154,7 @@ const TRACES: &[&str] = &[
     "^list_add corruption",
     "^list_del corruption",
     "^refcount_t: ",
-    "nobody cared (try booting with",
+    "^irq ",
     " invoked oom-killer: ",
     ": page allocation failure",
 ];
@@ -135,7 +168,6 @@ const TRACES_TOO: &[&str] = &[
     "^double fault",
     "^stack segment",
     "^invalid opcode",
-    "^Kernel panic - ",
     "^NMI backtrace for ",
     "^Call Trace:",
     "^Call trace:",
@@ -148,6 +180,7 @@ fn any_subject(_: &str) -> Option<&str> {
 /// Machine checks and what firmware reports: `arch/x86/kernel/cpu/mce/`, `drivers/edac/`,
 /// `drivers/acpi/apei/ghes.c`, `drivers/firmware/efi/cper.c`.
 const FIRMWARE: Form = Form {
+    letters: b"{[mceEHBMC",
     subject: firmware_subject,
     opens: &[&[
         "[Hardware Error]",
@@ -177,10 +210,10 @@ const FIRMWARE: Form = Form {
     ..NONE
 };
 
-/// `{57}`, the number that the kernel gives a firmware's error.
+/// `{57}`, the number that the kernel gives a firmware's error; all without one are alike.
 fn firmware_subject(text: &str) -> Option<&str> {
     let end = text.strip_prefix('{').and_then(|rest| rest.find("}[Hardware Error]"));
-    Some(end.map_or("", |end| &text[..end + 2]))
+    Some(end.map_or("unnumbered", |end| &text[..end + 2]))
 }
 
 fn firmware_goes_on(text: &str) -> bool {
@@ -224,11 +257,24 @@ const BUS: Form = Form {
     ..NONE
 };
 
-/// Only what names a PCI device is of the bus; a root port reports for others, so which does not
-/// matter.
+/// Only what names a PCI device is of the bus, but for the frames of old kernels; a root port
+/// reports for others, so which does not matter.
 fn bus_subject(text: &str) -> Option<&str> {
-    let of_old = || text.starts_with(['+', '|', ' ']) || text.contains("rror Severity");
-    (pci_rest(text).is_some() || text.starts_with("AER") || of_old()).then_some("")
+    (pci_rest(text).is_some() || is_framed(text)).then_some("")
+}
+
+fn is_framed(text: &str) -> bool {
+    const FRAME: [&str; 8] = [
+        "+------",
+        "Error Severity",
+        "PCIE Bus Error",
+        "Unaccessible",
+        "Requester ID",
+        "VendorID=",
+        "TLP Header:",
+        "AER: ",
+    ];
+    FRAME.iter().any(|begin| text.starts_with(begin))
 }
 
 /// What stands behind `pcieport 0000:3a:00.0: `.
@@ -245,7 +291,7 @@ fn pci_rest(text: &str) -> Option<&str> {
 const DRIVER_CHARS_MAX: usize = 32;
 
 fn bus_goes_on(text: &str) -> bool {
-    let Some(rest) = pci_rest(text) else { return text.starts_with(['+', '|', ' ']) };
+    let Some(rest) = pci_rest(text) else { return is_framed(text) };
     const BEGINNINGS: [&str; 7] =
         [" ", "AER: ", "DPC: ", "aer_", "device [", "TLP Header:", "broadcast "];
     BEGINNINGS.iter().any(|begin| rest.starts_with(begin)) || rest.contains("ecovery")
@@ -253,6 +299,7 @@ fn bus_goes_on(text: &str) -> bool {
 
 /// `drivers/ata/libata-eh.c`.
 const ATA: Form = Form {
+    letters: b"a",
     subject: ata_subject,
     opens: &[&["exception Emask ", "qc timeout (", "failed command: ", "COMRESET failed"]],
     stages: &[&["exception Emask "]],
@@ -273,9 +320,13 @@ fn ata_subject(text: &str) -> Option<&str> {
 
 /// `drivers/scsi/scsi_logging.c`, `drivers/scsi/sd.c`, and what `block/blk-core.c` says then.
 const DISK: Form = Form {
+    letters: b"sS",
     subject: disk_subject,
     opens: &[&["FAILED Result: ", "Unhandled sense code", "Unhandled error code", "Sense Key : "]],
-    stages: &[&["FAILED Result: ", "Unhandled sense code", "Unhandled error code"]],
+    stages: &[
+        &["FAILED Result: ", "Unhandled sense code", "Unhandled error code"],
+        &["error, dev "],
+    ],
     goes_on: |_| true,
     says: &["Sense Key : "],
     ..NONE
@@ -326,6 +377,7 @@ fn block_device(text: &str) -> Option<&str> {
 
 /// `drivers/nvme/host/pci.c`, `drivers/nvme/host/core.c`.
 const NVME: Form = Form {
+    letters: b"n",
     subject: nvme_subject,
     opens: &[&["controller is down", " timeout, ", " @ LBA ", "Device not ready"]],
     stages: &[&["controller is down"], &[" timeout, ", " @ LBA "]],
@@ -348,6 +400,7 @@ fn nvme_subject(text: &str) -> Option<&str> {
 
 /// `drivers/gpu/drm/amd/amdgpu/`, `drivers/gpu/drm/i915/`, and NVIDIA's own driver.
 const GPU: Form = Form {
+    letters: b"ai[N",
     subject: gpu_subject,
     opens: &[&[
         "page fault (",
@@ -375,6 +428,7 @@ fn gpu_subject(text: &str) -> Option<&str> {
 
 /// `drivers/net/ethernet/intel/`, `drivers/net/ethernet/mellanox/mlx5/core/health.c`.
 const ADAPTER: Form = Form {
+    letters: b"eim0",
     opens: &[&["Unit Hang", "print_health_info:", "poll_health:"]],
     stages: &[&["Unit Hang", "poll_health:"]],
     goes_on: |text| {
@@ -387,6 +441,7 @@ const ADAPTER: Form = Form {
 
 /// `drivers/md/`.
 const RAID: Form = Form {
+    letters: b"mRr",
     opens: &[&["Disk failure on ", "conf printout:"]],
     stages: &[&["Disk failure on ", "conf printout:"]],
     goes_on: |text| {
@@ -396,8 +451,28 @@ const RAID: Form = Form {
     ..NONE
 };
 
+/// `fs/xfs/xfs_error.c`.
+const FILES: Form = Form {
+    letters: b"X",
+    subject: files_subject,
+    opens: &[&["orruption detected", "CRC error detected", ": Internal error "]],
+    stages: &[&["orruption detected", "CRC error detected", ": Internal error "]],
+    goes_on: |text| {
+        ["Unmount and run ", " bytes of corrupted "].iter().any(|part| text.contains(part))
+            || is_trace_part(text)
+    },
+    ..NONE
+};
+
+/// `XFS (md9)`; nothing for a line of a dump.
+fn files_subject(text: &str) -> Option<&str> {
+    let Some(rest) = text.strip_prefix("XFS (") else { return Some("") };
+    rest.find(')').map(|end| &text[.."XFS (".len() + end])
+}
+
 /// `drivers/iommu/intel/dmar.c`.
 const IOMMU: Form = Form {
+    letters: b"D",
     opens: &[&["DRHD: handling fault status"]],
     stages: &[&["DRHD: handling fault status"]],
     goes_on: |text| text.starts_with("DMAR:") || text.starts_with("fault reason"),
@@ -407,6 +482,7 @@ const IOMMU: Form = Form {
 
 /// `arch/x86/kernel/nmi.c`.
 const NMI: Form = Form {
+    letters: b"UN",
     opens: &[&["NMI received for unknown reason", "NMI: IOCK error", "NMI: PCI system error"]],
     stages: &[&["NMI received for unknown reason"]],
     goes_on: |text| {

@@ -24,6 +24,9 @@ const BEGINNINGS: &[&str] = &[
     "RIP: ",
     "RSP: ",
     "EIP: ",
+    "EIP is at ",
+    "PC is at ",
+    "LR is at ",
     "Code: ",
     "Modules linked in:",
     "[last unloaded",
@@ -132,12 +135,14 @@ const BEGINNINGS: &[&str] = &[
     "GPF",
 ];
 
-/// `name+0x1f5/0x5c0`, with or without its address.
+/// `? name+0x1f5/0x5c0 [module]`, with or without its address.
 fn has_frame(text: &str) -> bool {
-    text.split_once("+0x").is_some_and(|(_, rest)| {
-        let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
-        digits > 0 && rest[digits..].starts_with("/0x")
-    }) || text.starts_with("[<")
+    let text = text.strip_prefix("? ").unwrap_or(text);
+    let digits = |rest: &str| rest.bytes().take_while(u8::is_ascii_hexdigit).count();
+    let is_frame = text
+        .split_once("+0x")
+        .is_some_and(|(name, rest)| !name.contains(' ') && rest[digits(rest)..].starts_with("/0x"));
+    is_frame || text.starts_with("[<")
 }
 
 /// `RAX: 0000000000000000 ...`, `x29: ffff800012abc000`, `R10: 0000`, `FS:  0000`.
