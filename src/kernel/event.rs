@@ -77,7 +77,11 @@ impl<'a> Block<'a> {
         }
         let text = &record.text;
         let (form, subject) = Form::opened_by(text)?;
-        let head = if form.announces(text) { Head::Next } else { Head::Found };
+        let head = match (form.says(text), form.announces(text)) {
+            (true, _) => Head::Best,
+            (false, true) => Head::Next,
+            (false, false) => Head::Found,
+        };
         Some(Self { form, subject, stage: form.stage(text), head })
     }
 
