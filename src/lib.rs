@@ -16,7 +16,7 @@
 //! | room | holds | may use |
 //! |---|---|---|
 //! | `time` | wall and monotonic instants, spans, RFC 3339, backoff | |
-//! | `kernel` | one record from any usual form; delta; cursor and gap arithmetic | `time` |
+//! | `kernel` | one record from any usual form; events; delta; cursor and gap arithmetic | `time` |
 //! | `wire` | the agent-collector contract: encode, decode, limits | `kernel` `time` |
 //! | `analysis` | signatures, prompt, reply -> verdict, evidence | `kernel` `time` |
 //! | `llm` | Chat Completions codec; the endpoint chain as a machine | `analysis` `kernel` `time` |

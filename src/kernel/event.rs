@@ -224,6 +224,7 @@ mod tests {
  [  400.000005] Workqueue: example-wq example_work
 +[  428.000000] watchdog: BUG: soft lockup - CPU#7 stuck for 26s! [kworker/7:0:16950]
  [  428.000001] Modules linked in: example
++[  428.000002] eth4: 1000 Mbps full duplex
 +[  500.000000] md: md9: data-check done.",
         );
     }

@@ -35,8 +35,8 @@ impl Form {
     pub(super) fn opened_by(text: &str) -> Option<(&'static Self, &str)> {
         let first = text.as_bytes().first().map_or(0, |first| OPENED_BY[usize::from(*first)]);
         let may = |at: &usize| first & 1 << at != 0;
-        let forms = (0..FORMS.len()).filter(may).map(|at| &FORMS[at]);
-        forms.into_iter().find_map(|form| Some((form, form.opens(text)?)))
+        let mut forms = (0..FORMS.len()).filter(may).map(|at| &FORMS[at]);
+        forms.find_map(|form| Some((form, form.opens(text)?)))
     }
 
     fn opens<'a>(&self, text: &'a str) -> Option<&'a str> {
@@ -122,7 +122,7 @@ const TRACE: Form = Form {
     stages: &[&["[ cut here ]"], TRACES],
     goes_on: is_trace_part,
     ends: &["^oom_reaper: ", "^---[ end Kernel panic"],
-    announces: &["[ cut here ]", "^WARNING: CPU: ", "^WARNING: at ", "^=========="],
+    announces: &["[ cut here ]", "^WARNING: CPU: ", "^WARNING: at "],
     takes_message: true,
     ..NONE
 };

@@ -121,7 +121,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Mail programs wrap at 72 characters or further on, and no later than a word needs.
+/// Mail programs wrap lines of some 70 characters and more, and before the word that has no room.
 const WRAPPED_CHARS_MIN: usize = 65;
 const TERMINAL_CHARS: usize = 80;
 

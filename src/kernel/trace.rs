@@ -39,7 +39,6 @@ const BEGINNINGS: &[&str] = &[
     "Tainted: ",
     "Workqueue: ",
     "task:",
-    "task ",
     "Task dump for",
     "---[ end ",
     "Kernel Offset: ",
@@ -128,9 +127,9 @@ const BEGINNINGS: &[&str] = &[
     "Allocated by task",
     "Freed by task",
     "CR2: ",
+    "CS: ",
     "KASAN: ",
     "Uninit was",
-    "PM: ",
     "hex dump",
     "GPF",
 ];
@@ -154,9 +153,12 @@ fn is_register(text: &str) -> bool {
     let digits = value.bytes().take_while(u8::is_ascii_hexdigit).count();
     (2..=8).contains(&name.len())
         && name.bytes().all(of_name)
-        && digits >= 4
+        && digits >= REGISTER_DIGITS_MIN
         && value[digits..].starts_with([' ', '(']) | (value.len() == digits)
 }
+
+/// Of a register of 32 bits; shorter numbers stand behind the names of devices.
+const REGISTER_DIGITS_MIN: usize = 8;
 
 /// Bytes and words in hexadecimal: stack, code, memory.
 fn is_dump(text: &str) -> bool {
