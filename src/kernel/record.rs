@@ -81,8 +81,8 @@ pub(crate) struct Record {
     /// Without control characters: these stay, or become, `\xNN`. Lines that a mail program wrapped
     /// are one again.
     pub(crate) text: String,
-    /// Where the first line of the text ends, when it stood on several.
-    pub(crate) first_line: Option<usize>,
+    /// Where what a finding quotes ends, when the text stood on several lines.
+    pub(crate) quote_end: Option<usize>,
     /// The kernel's own ` KEY=value` lines.
     pub(crate) details: Vec<(String, String)>,
 }
@@ -178,7 +178,7 @@ impl Record {
                 .find_map(|field| Caller::parse(field.strip_prefix("caller=")?)),
             stamp: None,
             text,
-            first_line: None,
+            quote_end: None,
             details,
         })
     }
@@ -193,14 +193,15 @@ impl Record {
             caller: None,
             stamp: None,
             text: escape_controls(text),
-            first_line: None,
+            quote_end: None,
             details: Vec::new(),
         }
     }
 
-    /// What stands on one line of the log, as it stands there: what a finding quotes.
+    /// What a finding quotes: the line of the log as it stands there, though it was wrapped; with
+    /// those that follow it where it is too short to say anything.
     pub(crate) fn quote(&self) -> &str {
-        &self.text[..self.first_line.unwrap_or(self.text.len())]
+        &self.text[..self.quote_end.unwrap_or(self.text.len())]
     }
 
     pub(crate) fn origin(&self) -> Origin {

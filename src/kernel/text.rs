@@ -108,7 +108,9 @@ impl<'a> Reader<'a> {
             return false;
         }
         self.log.wrapped += 1;
-        record.first_line.get_or_insert(record.text.len());
+        if record.text.len() >= QUOTE_BYTES_MIN {
+            record.quote_end.get_or_insert(record.text.len());
+        }
         // A terminal breaks within a word, a mail program between two.
         let within = last.line.chars().count() == TERMINAL_CHARS;
         if !within && !record.text.ends_with(' ') {
@@ -124,6 +126,8 @@ impl<'a> Reader<'a> {
 /// Mail programs wrap lines of some 70 characters and more, and before the word that has no room.
 const WRAPPED_CHARS_MIN: usize = 65;
 const TERMINAL_CHARS: usize = 80;
+/// `md/raid:md9: Disk` says nothing yet.
+const QUOTE_BYTES_MIN: usize = 40;
 
 /// Whether the first word of `line` had no room behind `last`.
 fn is_wrapped(last: &str, line: &str) -> bool {
@@ -327,8 +331,13 @@ mod tests {
             assert!(quoted.len() < log.records[0].text.len(), "{rest:?}");
             assert!(format!("{usual}{rest}").contains(quoted), "{rest:?}");
         }
-        let whole = &read_log(usual.as_bytes()).records[0];
-        assert_eq!(whole.quote(), whole.text);
+        for whole in [
+            usual,
+            "Feb 13 12:25:01 database-17 kernel: [   79.321993] md/raid:md9: Disk\nfailure on sdi1",
+        ] {
+            let records = read_log(whole.as_bytes()).records;
+            assert_eq!((records.len(), records[0].quote()), (1, records[0].text.as_str()));
+        }
     }
 
     #[test]
