@@ -30,7 +30,7 @@
 //! | `cli` | arguments -> Command | |
 //! | `exit` | exit codes | |
 //! | *compose* | | |
-//! | `analyze` | the chain in action | all but `agent`, `collector`, `gate`, `store` |
+//! | `analyze` | `tasseograph analyze`, `explain` | all but `agent`, `collector`, `gate`, `store` |
 //! | `agent` | `tasseograph agent` | *decide*, `sys`, `exit` |
 //! | `collector` | `tasseograph collector`, `report`, `reanalyse`, `host-key` | all but `agent` |
 //!
@@ -97,6 +97,7 @@ fn run(command: cli::Command, environment: &sys::env::Environment) -> exit::Exit
         cli::Command::Analyze { input, config } => {
             analyze::run(&input, config.as_deref(), environment)
         }
+        cli::Command::Explain { id } => analyze::run_explain(id.as_deref()),
         cli::Command::Report { db, query } => collector::report(&db, query.as_deref()),
         cli::Command::Reanalyse { db, which } => collector::reanalyse(&db, &which),
         cli::Command::HostKey { name } => collector::host_key(&name, environment),

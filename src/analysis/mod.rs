@@ -2,21 +2,33 @@
 //!
 //! Pure: asks nobody, stores nothing. `collector` and `analyze` drive it.
 
+mod explain;
 mod floor;
 mod prompt;
 mod quotes;
 mod reply;
-mod signature_driver;
+mod signature_adapter;
+mod signature_array;
+mod signature_benign;
+mod signature_controller;
+mod signature_disk;
+mod signature_filesystem;
+mod signature_gpu;
+mod signature_incident;
+mod signature_kernel;
 mod signature_match;
 mod signature_memory;
 mod signature_network;
-mod signature_storage;
+mod signature_nvme;
+mod signature_part;
+mod signature_pci;
 mod signature_table;
 mod signature_thermal;
 mod signatures;
 mod twins;
 mod verdict;
 
+pub(crate) use explain::{catalogue, explain};
 pub(crate) use floor::settle;
 pub(crate) use prompt::{PROMPT_VERSION, Prompt};
 pub(crate) use signatures::judge;

@@ -116,6 +116,8 @@ fn issue(entry: &Value, records: &[Record], quotes: &Quotes<'_>) -> Result<Issue
         summary,
         evidence: to_store(&texts.join("\n"), EVIDENCE_CHARS_MAX),
         source: Source::Model,
+        signature: None,
+        component: None,
         verified: false,
         confirmed: false,
         user_text: false,

@@ -1,75 +1,94 @@
-//! The signatures of failing network adapters and links.
+//! The signatures of links that come and go, and of queues that stand still.
 //!
 //! Data, no logic; `signature_table` says how to read a row and `signature_match` matches it. The
 //! wording is the kernel's own (drivers/net, net/sched).
 
 use super::Category::Network;
-use super::signature_table::{Part, Signature, critical, warning};
+use super::signature_table::{Part, Signature, warning};
+
+const FLAPS: &str =
+    "the link keeps going down: suspect the cable, the transceiver or the switch port";
+const SWAP: &str = "swap the cable, then the transceiver, then the switch port; ethtool -S DEV and \
+                    the switch count the errors";
 
 pub(super) const NETWORK: &[Signature] = &[
-    critical(
-        Network,
-        Part::Head,
-        &[
-            ": Adapter removed",
-            "irmware recovery mode detected",
-            "firmware error detected",
-            "PCIe link lost",
-            "Received ECC Err, initiating reset",
-            "device's health compromised",
-            "mlx*Internal error detected",
-            "mlx*Fatal error",
-            "mlx*firmware internal error",
-            "bnx2x*MC assert!",
-            "bnx2x*FW assert",
-            "bnxt_en*Firmware not responding",
-            "bnxt_en*FW reported fatal",
-            "NVM Checksum Is Not Valid",
+    Signature {
+        id: "netdev-watchdog",
+        any: &["NETDEV WATCHDOG: * ("],
+        unless: &["NETDEV WATCHDOG: CPU"],
+        part: Part::After("WATCHDOG: "),
+        meaning: "the network adapter stopped sending (transmit timeout)",
+        action: "update its firmware and driver; replace the adapter when it happens again",
+        example: "NETDEV WATCHDOG: eth4 (igb): transmit queue 3 timed out",
+        ..warning(Network, "net", "net/sched/sch_generic.c")
+    },
+    Signature {
+        id: "netdev-watchdog-cpu",
+        any: &["NETDEV WATCHDOG: CPU", "NETDEV WATCHDOG: "],
+        part: Part::Head,
+        meaning: "the network adapter stopped sending (transmit timeout)",
+        action: "update its firmware and driver; replace the adapter when it happens again",
+        example: "igb 0000:3b:00.0 eth4: NETDEV WATCHDOG: CPU: 7: transmit queue 3 timed out 5012 \
+                  ms",
+        ..warning(Network, "net", "net/sched/sch_generic.c (6.5 and later)")
+    },
+    Signature {
+        id: "bond-link-flap",
+        any: &["link status definitely down for interface ", "link status down for *interface "],
+        part: Part::After("interface "),
+        repeats: 3,
+        meaning: FLAPS,
+        action: SWAP,
+        example: "bond1: link status definitely down for interface eth4, disabling it",
+        ..warning(Network, "bonding", "drivers/net/bonding/bond_main.c")
+    },
+    Signature {
+        id: "bond-down",
+        any: &["now running without any active interface"],
+        part: Part::Head,
+        settled: true,
+        meaning: "no interface of the bond has a link",
+        action: "check cables and switch ports of all its interfaces: cat /proc/net/bonding/DEV",
+        example: "bond1: now running without any active interface!",
+        ..warning(Network, "bonding", "drivers/net/bonding/bond_main.c")
+    },
+    Signature {
+        id: "link-flap",
+        any: &[
+            "Link is Down",
+            "Link is down",
+            "link is down",
+            ": Link down",
+            ": link down",
+            "carrier lost",
+            "link lost",
         ],
-        "the network adapter or its firmware failed",
-    ),
-    warning(
-        Network,
-        Part::After("WATCHDOG: "),
-        &["NETDEV WATCHDOG: * ("],
-        "the network adapter stopped sending (transmit timeout)",
-    )
-    .unless(&["NETDEV WATCHDOG: CPU"]),
-    warning(
-        Network,
-        Part::Head,
-        &[
-            "NETDEV WATCHDOG: CPU",
-            "Reset adapter",
-            "Detected Hardware Unit Hang",
-            "Detected Tx Unit Hang",
-            "tx hang *detected, resetting adapter",
-            "initiating reset due to tx timeout",
-            "transmit timed out, resetting",
-            "hw csum failure",
-            "igc*failed to read reg",
-            "mlx*timeout. Will cause a leak",
-            "mlx5_core*probe of *failed with error",
-            "mlx*Port module event[error]",
-            "i40e*PF reset failed",
-            "ice *PF reset failed",
-        ],
-        "the network adapter hangs or had to be reset",
-    ),
-    warning(
-        Network,
-        Part::After("for interface "),
-        &["link status definitely down for interface "],
-        "the link keeps going down: suspect the cable, the transceiver or the switch port",
-    )
-    .from(3),
-    warning(
-        Network,
-        Part::Head,
-        &["Link is Down", "Link is down", "link is down", ": Link down", ": link down"],
-        "the link keeps going down: suspect the cable, the transceiver or the switch port",
-    )
-    .unless(&["SATA", "ata", "pciehp", "usb"])
-    .from(3)
-    .settled(),
+        unless: &["SATA", "ata", "pciehp", "usb", "rport", "hotplug"],
+        part: Part::Head,
+        repeats: 3,
+        settled: true,
+        meaning: FLAPS,
+        action: SWAP,
+        example: "tg3 0000:3b:00.0 eth4: Link is down",
+        ..warning(Network, "net", "drivers/net")
+    },
+    Signature {
+        id: "nic-mdio",
+        any: &["MDIO read timeout", "MDIO write timeout", "MDIO bus timeout", "mdio*timed out"],
+        part: Part::Head,
+        repeats: 3,
+        meaning: "the network adapter cannot talk to its PHY",
+        action: "power-cycle the host; replace the adapter or the board",
+        example: "fec 2188000.ethernet eth4: MDIO read timeout",
+        ..warning(Network, "net", "drivers/net/ethernet, drivers/net/mdio")
+    },
+    Signature {
+        id: "sfp-fault",
+        any: &["module transmit fault indicated", "module persistently indicates fault"],
+        part: Part::Head,
+        meaning: "a transceiver reports that its transmitter failed",
+        action: "replace the transceiver",
+        example: "sfp sfp-2: module transmit fault indicated",
+        ..warning(Network, "sfp", "drivers/net/phy/sfp.c")
+    },
 ];

@@ -1,20 +1,39 @@
-//! How a signature is written down, and what only looks like one.
+//! How a signature is written down.
 //!
-//! Data, no logic; `signature_match` matches it. The rows stand by subject in `signature_memory`,
-//! `signature_thermal`, `signature_driver`, `signature_network` and `signature_storage`. In a
-//! pattern `*` is any text between two fragments. A record counts for the first row that it fits,
-//! so within a subject the graver row stands first. A row is there only when its line means trouble
-//! on any host: what needs judgement is left to a model.
+//! The rows stand by subject in `signature_memory`, `signature_thermal`, `signature_pci`,
+//! `signature_gpu`, `signature_kernel`, `signature_network`, `signature_adapter`,
+//! `signature_nvme`, `signature_disk`, `signature_controller`, `signature_array` and
+//! `signature_filesystem`; what only looks like one stands in `signature_benign`. A record counts
+//! for the first row that it fits, so within a subject the graver row stands first. A row is there
+//! only when its line means trouble on any host: what needs judgement is left to a model.
 
+use super::signature_adapter::ADAPTER;
+use super::signature_array::ARRAY;
+use super::signature_controller::CONTROLLER;
+use super::signature_disk::DISK;
+use super::signature_filesystem::FILESYSTEM;
+use super::signature_gpu::GPU;
+use super::signature_kernel::KERNEL;
+use super::signature_memory::MEMORY;
+use super::signature_network::NETWORK;
+use super::signature_nvme::NVME;
+use super::signature_pci::PCI;
+use super::signature_thermal::THERMAL;
 use super::{Category, Severity};
 
+/// A row of the table. In a pattern `*` is any text between two fragments.
 pub(super) struct Signature {
+    /// Stable: it is stored with findings, and people query it.
+    pub(super) id: &'static str,
+    pub(super) subsystem: &'static str,
     pub(super) category: Category,
     pub(super) severity: Severity,
     /// Any of these makes a record count.
     pub(super) any: &'static [&'static str],
     /// None of these may fit the record.
     pub(super) unless: &'static [&'static str],
+    /// What fragments cannot say, mostly about numbers.
+    pub(super) holds: fn(&str) -> bool,
     pub(super) part: Part,
     /// So many records about one part make it an issue.
     pub(super) repeats: u32,
@@ -22,8 +41,28 @@ pub(super) struct Signature {
     pub(super) critical_at: u32,
     /// Records of the first minutes do not count: there they are ordinary.
     pub(super) settled: bool,
+    pub(super) role: Role,
     /// What it means, for the operator.
     pub(super) meaning: &'static str,
+    /// What the operator should do.
+    pub(super) action: &'static str,
+    /// Where the kernel prints it.
+    pub(super) source: &'static str,
+    /// A line that fits, in the kernel's format.
+    pub(super) example: &'static str,
+}
+
+/// What a record says about others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Something failed.
+    Cause,
+    /// Something failed that others stand behind: no `Effect` needs a finding beside it.
+    Carrier,
+    /// What a failure elsewhere may have brought about.
+    Effect,
+    /// That something was noticed; a line beside it mostly says what.
+    Echo,
 }
 
 /// Where a record names the part that it is about.
@@ -34,97 +73,132 @@ pub(super) enum Part {
     After(&'static str),
     /// The word before the first colon: `e1000e 0000:00:19.0 eno1: NIC Link is Down`.
     Head,
-    /// `sdb` of `sd 0:0:1:0: [sdb] tag#3`.
+    /// `sdb` of `sd 0:0:1:0: [sdb] tag#3`, else its SCSI address.
     Disk,
     /// `ata3` of `ata3.00: exception`. A record that names no port does not count.
     Port,
     /// `nvme0` of `nvme0n1`. A record that names no controller does not count.
     Nvme,
+    /// `md0` of `md/raid1:md0: ...`.
+    Array,
+    /// `DIMM_A1` of `EDAC MC0: 1 CE read error on DIMM_A1`, else `MC0`.
+    Module,
     /// The last PCI address: a root port reports for the device that it names behind itself.
     PciLast,
     /// None, and the firmware's section says whether it is memory or another device.
     Section,
 }
 
+/// The rest of a row that is critical at once.
 pub(super) const fn critical(
     category: Category,
-    part: Part,
-    any: &'static [&'static str],
-    meaning: &'static str,
+    subsystem: &'static str,
+    source: &'static str,
 ) -> Signature {
     Signature {
+        id: "",
+        subsystem,
         category,
         severity: Severity::Critical,
-        any,
+        any: &[],
         unless: &[],
-        part,
+        holds: always,
+        part: Part::None,
         repeats: 1,
         critical_at: u32::MAX,
         settled: false,
-        meaning,
+        role: Role::Cause,
+        meaning: "",
+        action: "",
+        source,
+        example: "",
     }
 }
 
+/// The rest of a row that is a warning at once.
 pub(super) const fn warning(
     category: Category,
-    part: Part,
-    any: &'static [&'static str],
-    meaning: &'static str,
+    subsystem: &'static str,
+    source: &'static str,
 ) -> Signature {
-    Signature { severity: Severity::Warning, ..critical(category, part, any, meaning) }
+    Signature { severity: Severity::Warning, ..critical(category, subsystem, source) }
 }
 
-impl Signature {
-    pub(super) const fn unless(self, unless: &'static [&'static str]) -> Self {
-        Self { unless, ..self }
-    }
-
-    pub(super) const fn from(self, repeats: u32) -> Self {
-        Self { repeats, ..self }
-    }
-
-    pub(super) const fn critical_at(self, critical_at: u32) -> Self {
-        Self { critical_at, ..self }
-    }
-
-    pub(super) const fn settled(self) -> Self {
-        Self { settled: true, ..self }
-    }
+pub(super) const fn always(_text: &str) -> bool {
+    true
 }
 
-/// Records that are never a sign, whatever they quote: the firmware's bugs, user space's doings,
-/// and lines that carry text which anybody may choose.
-pub(super) const BENIGN: &[&str] = &[
-    "Command line:",
-    "audit: ",
-    "audit(",
-    ": Product: ",
-    ": Manufacturer: ",
-    ": SerialNumber: ",
-    "ACPI Error",
-    "ACPI Warning",
-    "ACPI BIOS ",
-    "[Firmware Bug]",
-    "[Firmware Warn]",
-    "[Firmware Info]",
-    "EDAC *not loaded",
-    "EDAC DEBUG",
-    "EDAC *ECC disabled",
-    "MCE: In-kernel MCE decoding enabled",
-    "perf: interrupt took too long",
-    "invoked oom-killer",
-    "Out of memory: Kill",
-    "oom-kill:",
-    "floppy",
-    "unable to enumerate USB device",
-    "device descriptor read",
-    "device not accepting address",
-    "Direct firmware load for",
-    "firmware: failed to load",
-    "failed to load firmware",
-    "available PCIe bandwidth, limited by",
-    "NMI watchdog: Enabled",
-    "NMI watchdog: Perf NMI watchdog permanently disabled",
-    "segfault at",
-    "traps: ",
-];
+/// All rows, in the order in which they are tried.
+pub(super) fn signatures() -> impl Iterator<Item = &'static Signature> {
+    [MEMORY, THERMAL, PCI, GPU, KERNEL, ADAPTER, NETWORK, NVME, DISK, CONTROLLER, ARRAY, FILESYSTEM]
+        .into_iter()
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::signature_benign::{LOOK_ALIKES, LookAlike};
+    use super::super::signatures::judge;
+    use super::super::{Severity, Verdict};
+    use super::*;
+    use crate::kernel::Record;
+
+    /// After the boot, where nothing is excused.
+    const SETTLED_USEC: u64 = 3_600_000_000;
+
+    fn judged(line: &str, times: u32) -> Verdict {
+        let record = Record { usec: Some(SETTLED_USEC), ..Record::from_text(line) };
+        judge(&vec![record; times as usize])
+    }
+
+    #[test]
+    fn every_row_is_complete_and_its_id_is_its_own() {
+        let mut seen = Vec::new();
+        let ids = signatures().map(|row| row.id).chain(LOOK_ALIKES.iter().map(|row| row.id));
+        for id in ids {
+            let kebab =
+                id.bytes().all(|byte| byte.is_ascii_lowercase() || b"-0123456789".contains(&byte));
+            assert!(kebab && !id.is_empty() && !id.starts_with('-'), "{id:?}");
+            assert!(!seen.contains(&id), "{id} stands twice");
+            seen.push(id);
+        }
+        for Signature { id, subsystem, any, meaning, action, source, example, .. } in signatures() {
+            for text in [subsystem, meaning, action, source, example] {
+                assert!(
+                    !text.is_empty() && !text.ends_with('.') || text == example,
+                    "{id}: {text}"
+                );
+            }
+            assert!(!any.is_empty(), "{id}");
+        }
+        for LookAlike { id, any, beats, why, .. } in LOOK_ALIKES {
+            assert!(!any.is_empty() && !why.is_empty(), "{id}");
+            let known = |beaten: &&&str| signatures().any(|row| row.id == **beaten);
+            assert_eq!(beats.iter().find(|beaten| !known(beaten)), None, "{id}");
+        }
+    }
+
+    /// The one incident that its example makes is its own, from as many lines as it says.
+    #[test]
+    fn every_row_fires_on_its_example_and_not_on_fewer() {
+        for Signature { id, severity, repeats, critical_at, example, .. } in signatures() {
+            let issues = judged(example, *repeats).issues;
+            let ids: Vec<_> = issues.iter().map(|issue| issue.signature).collect();
+            assert_eq!(ids, [Some(*id)], "{example}");
+            assert_eq!(issues[0].severity, *severity, "{id}");
+            assert_eq!(judged(example, repeats - 1).issues, [], "{id}");
+            if *critical_at < u32::MAX {
+                assert_eq!(judged(example, critical_at - 1).issues[0].severity, *severity, "{id}");
+                let escalated = &judged(example, *critical_at).issues[0];
+                assert_eq!(escalated.severity, Severity::Critical, "{id}");
+            }
+        }
+    }
+
+    #[test]
+    fn look_alikes_are_no_sign() {
+        for LookAlike { id, example, .. } in LOOK_ALIKES {
+            assert_eq!(judged(example, 100).issues, [], "{id}");
+        }
+    }
+}

@@ -1,23 +1,23 @@
 //! The floor under every answer: signatures of failing hardware that need no model.
 //!
-//! Owns how matches are gathered into issues, and what is left out when there are too many;
-//! `signature_match` says what a record fits. Pure: the same records give the same verdict. `floor`
-//! drives it.
+//! Owns how incidents are worded as issues, and what is left out when there are too many;
+//! `signature_match` says what a record fits, `signature_incident` what belongs together. Pure: the
+//! same records give the same verdict. `floor` drives it.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use super::signature_match::{Match, find};
-use super::signature_table::{Part, Signature};
+use super::signature_incident::{Group, Incident, Wrapped, incidents};
+use super::signature_match::find;
 use super::verdict::{EVIDENCE_CHARS_MAX, ISSUES_MAX, RECORDS_PER_ISSUE_MAX};
-use super::{Category, Issue, Severity, Source, Verdict};
-use crate::kernel::{Origin, Record, Seq};
+use super::{Issue, Source, Verdict};
+use crate::kernel::Record;
 
 /// When more parts than this fail alike, it is one failure of what they share: one issue for all.
 const PARTS_MAX: usize = 4;
 const COMPONENT_CHARS_MAX: usize = 64;
-/// The kernel describes one APEI error in several records; its section follows within this many.
-const SECTION_RECORDS_MAX: usize = 12;
+/// What else was seen of the same failure, by the ids of its signatures.
+const ALSO_MAX: usize = 4;
 
 /// What a record is a sign of, whether or not there are enough of its kind for an issue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,18 +34,12 @@ pub(super) fn sign(record: &Record) -> Option<Sign> {
 
 /// What unmistakable signs the records hold: the worst first, alike in their order of appearance.
 pub(crate) fn judge(records: &[Record]) -> Verdict {
-    let mut groups: HashMap<(usize, &str), Group> = HashMap::new();
-    for (at, record) in records.iter().enumerate() {
-        let Some(found) = find(record) else { continue };
-        let key = (found.row, found.component);
-        groups.entry(key).or_insert_with(|| Group::new(found, at)).add(record.seq);
-    }
-    let mut groups: Vec<_> = groups.into_values().collect();
-    groups.sort_by_key(|group| group.first);
-    let mut issues = issues(with_nameless_joined(groups), records);
-    issues.sort_by_key(|issue| Reverse(issue.severity));
-    let found = issues.len();
-    issues.truncate(ISSUES_MAX);
+    let wrapped = Wrapped::of(records);
+    let mut incidents = with_many_as_one(incidents(records, &wrapped));
+    incidents.sort_by_key(|incident| (Reverse(incident.severity()), incident.first()));
+    let found = incidents.len();
+    incidents.truncate(ISSUES_MAX);
+    let issues = incidents.into_iter().map(|incident| issue(incident, records)).collect();
     let mut verdict = Verdict::from_issues(issues);
     if found > ISSUES_MAX {
         verdict.complaints.push(format!("{found} issues cut to {ISSUES_MAX}"));
@@ -53,134 +47,92 @@ pub(crate) fn judge(records: &[Record]) -> Verdict {
     verdict
 }
 
-/// The records that fit one signature and name one component.
-struct Group<'a> {
-    row: usize,
-    signature: &'static Signature,
-    component: &'a str,
-    /// The first of them, which is the evidence.
-    first: usize,
-    count: u32,
-    /// Of the earliest of them.
-    seqs: Vec<Seq>,
+/// One incident for all parts that fail alike when there are many.
+fn with_many_as_one(incidents: Vec<Incident>) -> Vec<Incident> {
+    let mut alike: BTreeMap<_, Vec<Incident>> = BTreeMap::new();
+    for incident in incidents {
+        let key = (incident.category.name(), incident.groups[0].signature.subsystem);
+        alike.entry(key).or_default().push(incident);
+    }
+    let one = |incidents: Vec<_>| match incidents.len() {
+        0..=PARTS_MAX => incidents,
+        _ => vec![Incident::of_all(incidents)],
+    };
+    alike.into_values().flat_map(one).collect()
 }
 
-impl<'a> Group<'a> {
-    fn new(Match { row, signature, component }: Match<'a>, first: usize) -> Self {
-        Self { row, signature, component, first, count: 0, seqs: Vec::new() }
-    }
-
-    fn add(&mut self, seq: Option<Seq>) {
-        self.count = self.count.saturating_add(1);
-        if self.seqs.len() < RECORDS_PER_ISSUE_MAX {
-            self.seqs.extend(seq);
-        }
-    }
-
-    fn join(&mut self, other: Self) {
-        self.count = self.count.saturating_add(other.count);
-        self.seqs.extend(other.seqs);
-        self.seqs.sort_unstable();
-        self.seqs.truncate(RECORDS_PER_ISSUE_MAX);
-    }
-}
-
-/// A record that does not name its part (a mail program wrapped it, the kernel cut it) is about the
-/// part that the others of its signature name, when there is such a one.
-fn with_nameless_joined(groups: Vec<Group>) -> Vec<Group> {
-    let (nameless, mut joined): (Vec<_>, Vec<_>) =
-        groups.into_iter().partition(|group| group.component.is_empty());
-    for group in nameless {
-        match joined.iter_mut().find(|named| named.row == group.row) {
-            Some(named) => named.join(group),
-            None => joined.push(group),
-        }
-    }
-    joined.sort_by_key(|group| group.first);
-    joined
-}
-
-/// One issue for each group, or one for all of a signature's groups when there are many.
-fn issues(groups: Vec<Group>, records: &[Record]) -> Vec<Issue> {
-    let mut by_row: HashMap<usize, Vec<Group>> = HashMap::new();
-    for group in groups.into_iter().filter(|group| group.count >= group.signature.repeats) {
-        by_row.entry(group.row).or_default().push(group);
-    }
-    let mut by_row: Vec<_> = by_row.into_values().collect();
-    by_row.sort_by_key(|groups| groups[0].first);
-    let mut issues = Vec::new();
-    for groups in by_row {
-        if groups.len() <= PARTS_MAX {
-            issues.extend(groups.into_iter().map(|group| issue(vec![group], records)));
-        } else {
-            issues.push(issue(groups, records));
-        }
-    }
-    issues
-}
-
-/// The groups are of one signature, in order of appearance, and at least one.
-fn issue(mut groups: Vec<Group>, records: &[Record]) -> Issue {
-    let names = names(&groups);
-    let sign = |group: &Group| Sign { row: group.row, component: group.component.to_owned() };
-    let signs = groups.iter().map(|group| Some(sign(group))).collect();
-    let signature = groups[0].signature;
-    let escalated = groups.iter().any(|group| group.count >= signature.critical_at);
-    let mut all = groups.remove(0);
-    groups.into_iter().for_each(|group| all.join(group));
+fn issue(incident: Incident, records: &[Record]) -> Issue {
+    let names = names(&incident.parts);
+    let Group { row, signature, .. } = incident.groups[0];
+    let alike = incident.groups.iter().filter(|group| group.row == row);
+    let count = alike.fold(0u32, |count, group| count.saturating_add(group.count));
     let separator = if names.is_empty() { "" } else { ": " };
     let mut summary = format!("{names}{separator}{}", signature.meaning);
-    if all.count > 1 {
-        summary.push_str(&format!(" ({} times)", all.count));
+    if count > 1 {
+        summary.push_str(&format!(" ({count} times)"));
     }
+    summary.push_str(&also(&incident));
+    let evidence = records[incident.groups[0].first()].quote();
+    let mut seqs: Vec<_> =
+        incident.groups.iter().flat_map(|group| group.seqs.iter().copied()).collect();
+    seqs.sort_unstable();
+    seqs.truncate(RECORDS_PER_ISSUE_MAX);
+    let sign = |group: &Group| Sign { row: group.row, component: group.component.to_owned() };
     Issue {
-        severity: if escalated { Severity::Critical } else { signature.severity },
-        category: category(signature, &records[all.first..]),
+        severity: incident.severity(),
+        category: incident.category,
         summary,
-        evidence: records[all.first].quote().chars().take(EVIDENCE_CHARS_MAX).collect(),
+        evidence: evidence.chars().take(EVIDENCE_CHARS_MAX).collect(),
         source: Source::Rule,
+        signature: Some(signature.id),
+        component: Some(names).filter(|names| !names.is_empty()),
         verified: true,
         confirmed: false,
         user_text: false,
-        records: all.seqs,
-        signs,
+        records: seqs,
+        signs: incident.groups.iter().map(|group| Some(sign(group))).collect(),
+    }
+}
+
+/// `; also ata-crc, disk-io-error`: what else belongs to the incident.
+fn also(incident: &Incident) -> String {
+    let mut ids: Vec<&str> = Vec::new();
+    for group in &incident.groups {
+        let id = group.signature.id;
+        if id != incident.groups[0].signature.id && !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    match ids.len() {
+        0 => String::new(),
+        1..=ALSO_MAX => format!("; also {}", ids.join(", ")),
+        all => format!("; also {} and {} more", ids[..ALSO_MAX].join(", "), all - ALSO_MAX),
     }
 }
 
 /// `sda, sdb, sdc, sdd and 2 more`; empty for records that name no part.
-fn names(groups: &[Group]) -> String {
-    let shown = groups.iter().filter(|group| !group.component.is_empty()).take(PARTS_MAX);
+fn names(parts: &[&str]) -> String {
+    let mut distinct: Vec<&str> = Vec::new();
+    for part in parts {
+        if !distinct.contains(part) {
+            distinct.push(part);
+        }
+    }
+    let shown = distinct.iter().take(PARTS_MAX);
     let shown: Vec<String> =
-        shown.map(|group| group.component.chars().take(COMPONENT_CHARS_MAX).collect()).collect();
+        shown.map(|part| part.chars().take(COMPONENT_CHARS_MAX).collect()).collect();
     let mut names = shown.join(", ");
-    if groups.len() > PARTS_MAX {
-        names.push_str(&format!(" and {} more", groups.len() - PARTS_MAX));
+    if distinct.len() > PARTS_MAX {
+        names.push_str(&format!(" and {} more", distinct.len() - PARTS_MAX));
     }
     names
-}
-
-/// Firmware reports every kind of error alike; which part it is about stands in the section that
-/// follows.
-fn category(signature: &Signature, records: &[Record]) -> Category {
-    if signature.part != Part::Section {
-        return signature.category;
-    }
-    let near = records.iter().take(SECTION_RECORDS_MAX);
-    // A program may write between them, and what it writes decides nothing.
-    let section = near.filter(|record| record.origin() != Origin::User).find_map(|record| {
-        let (_, rest) = record.text.split_once("section")?;
-        rest.strip_prefix(['_', ' '])?.strip_prefix("type: ")
-    });
-    match section {
-        Some(section) if section.starts_with("memory") => Category::Memory,
-        _ => signature.category,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::verdict::Status;
     use super::*;
+    use crate::kernel::Seq;
 
     fn judged(lines: &str) -> Verdict {
         judge(&crate::kernel::read_log(lines.as_bytes()).records)
@@ -199,30 +151,10 @@ mod tests {
     }
 
     #[test]
-    fn look_alikes_are_no_sign() {
+    fn other_look_alikes_are_no_sign() {
         for line in [
-            "EDAC amd64: Error: F0 not found, module not loaded",
-            "EDAC MC: Ver: 3.0.0",
-            "EDAC DEBUG: ie31200_check: 1 CE on",
-            "ACPI BIOS Error (bug): Could not resolve symbol [\\_SB.PCI0], AE_NOT_FOUND",
-            "ACPI Error: Aborting method \\_SB._OSC due to previous error (AE_NOT_FOUND)",
-            "[Firmware Bug]: TSC_DEADLINE disabled due to Errata",
-            "mce: CPU0: Thermal monitoring enabled (TM1)",
-            "MCE: In-kernel MCE decoding enabled.",
-            "RAS: Correctable Errors collector initialized.",
             "HEST: Table parsing has been initialized.",
-            "perf: interrupt took too long (2501 > 2500), lowering the sample rate",
-            "stress-ng invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0",
-            "Out of memory: Killed process 991 (stress-ng) total-vm:9kB",
-            "blk_update_request: I/O error, dev fd0, sector 0",
-            "Buffer I/O error on dev sr0, logical block 0, async page read",
-            "critical target error, dev sda, sector 0 op 0x9:(WRITE_ZEROES) flags 0x800",
-            "usb 1-3: device descriptor read/64, error -71",
-            "usb usb1-port3: unable to enumerate USB device",
-            "usb 1-3: Product: [Hardware Error]: Deferred error",
-            "iwlwifi 0000:02:00.0: Direct firmware load for iwl-debug.bin failed with error -2",
-            "pci 0000:3b:00.0: 31.504 Gb/s available PCIe bandwidth, limited by 8.0 GT/s PCIe x4",
-            "pcieport 0000:3a:00.0: AER: enabled with IRQ 34",
+            "ACPI Error: Aborting method \\_SB._OSC due to previous error (AE_NOT_FOUND)",
             "Command line: BOOT_IMAGE=/vmlinuz note=I/O error, dev sda",
             "audit: type=1400 comm=\"EDAC MC0: 1 UE \"",
             "MMIO Stale Data: disabled",
@@ -230,6 +162,12 @@ mod tests {
             "NVRM: Xid (PCI:0000:3b:00): 31, pid=7, name=train, MMU Fault",
             "EXT4-fs error (device loop3): ext4_lookup:1855: inode #2",
             "amdgpu 0000:3b:00.0: amdgpu: 0 correctable hardware errors detected in total",
+            "pcieport 0000:3a:00.0: AER: enabled with IRQ 34",
+            "usb usb1-port3: device not accepting address 4, error -71",
+            "lost page write due to I/O error on fd0",
+            "md/raid1:md4: active with 2 out of 2 mirrors",
+            "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)",
+            "XFS (sdd1): User initiated shutdown received. Shutting down filesystem",
             "systemd[1]: nvme nvme0: controller is down; will reset: CSTS=0x3",
             "",
         ] {
@@ -310,6 +248,120 @@ mod tests {
         check(&lost, &[&format!("{issue} (6 times)")]);
     }
 
+    /// What one failure brings about is not ten findings, and two failures are two.
+    #[test]
+    fn one_failure_is_one_issue() {
+        let stamped = |lines: &str| -> String {
+            lines.lines().map(|line| format!("[ 500.1] {}\n", line.trim_start())).collect()
+        };
+        for (lines, expected) in [
+            // A disk, its port and its partition.
+            (
+                "ata6.00: exception Emask 0x0 SAct 0x1 SErr 0x0 action 0x0
+                 ata6.00: error: { UNC }
+                 sd 5:0:0:0: [sde] tag#9 Sense Key : Medium Error [current]
+                 I/O error, dev sde, sector 4096
+                 Buffer I/O error on dev sde1, logical block 9, async page read",
+                &["warning storage: sde: the disk reports damaged sectors"][..],
+            ),
+            // Two ports at the same time, told apart by the SCSI host's number.
+            (
+                "ata6.00: error: { UNC }
+                 ata8.00: error: { UNC }
+                 sd 7:0:0:0: [sdg] tag#9 Sense Key : Medium Error [current]
+                 sd 5:0:0:0: [sde] tag#9 Sense Key : Medium Error [current]",
+                &["warning storage: sde: the disk", "warning storage: sdg: the disk"],
+            ),
+            // A card, its function and its interface.
+            (
+                "ixgbe 0000:3b:00.1 eth5: Adapter removed
+                 ixgbe 0000:3b:00.0: Adapter removed
+                 NETDEV WATCHDOG: eth5 (ixgbe): transmit queue 3 timed out",
+                &["critical network: eth5: the network adapter or its firmware failed"],
+            ),
+            // A port that reports for the device behind it.
+            (
+                "pcieport 0000:3a:00.0: AER: Uncorrected (Fatal) error received: 0000:3b:00.0
+                 nic 0000:3b:00.0: PCIe Bus Error: severity=Uncorrected (Fatal), type=x
+                 nic 0000:3b:00.1: AER: can't recover (no error_detected callback)
+                 pcieport 0000:3a:00.0: AER: device recovery failed",
+                &["critical driver: 0000:3b:00.0: a fatal PCIe error"],
+            ),
+            // A line that names no part, beside one that does.
+            (
+                "mce: [Hardware Error]: Machine check events logged
+                 [Hardware Error]: Corrected error, no action required.
+                 EDAC MC0: 1 CE on DIMM_A1 (channel:0)",
+                &["warning memory: DIMM_A1: memory errors are being corrected"],
+            ),
+            (
+                "mce: [Hardware Error]: Machine check events logged
+                 CPU1: Core temperature above threshold, cpu clock throttled (total events = 7)",
+                &["warning thermal: the processor"],
+            ),
+            // What waits behind a disk, and what is built on it.
+            (
+                "nvme nvme3: controller is down; will reset: CSTS=0xffffffff
+                 I/O error, dev nvme3n1, sector 8
+                 Buffer I/O error on dev dm-3, logical block 9
+                 Aborting journal on device dm-3-8.
+                 INFO: task jbd2/dm-3-8:301 blocked for more than 120 seconds.",
+                &["critical storage: nvme3: the NVMe controller stopped answering"],
+            ),
+            (
+                "smartpqi 0000:3b:00.0: controller is offline: status code 0x6100c
+                 I/O error, dev sdd, sector 4096
+                 I/O error, dev sde, sector 4096",
+                &["critical storage: 0000:3b:00.0: the storage controller failed"],
+            ),
+            // Another disk has nothing to do with it.
+            (
+                "nvme nvme3: controller is down; will reset: CSTS=0xffffffff
+                 EXT4-fs error (device sdd1): ext4_find_entry:1455: inode #2: comm ls: reading",
+                &["critical storage: nvme3: the NVMe", "critical storage: sdd1: the file system"],
+            ),
+            // Nor has another category.
+            (
+                "NETDEV WATCHDOG: eth5 (iavf): transmit queue 3 timed out
+                 rcu: INFO: rcu_sched self-detected stall on CPU",
+                &["warning network: eth5: the network adapter", "warning driver: processors"],
+            ),
+        ] {
+            check(&stamped(lines), expected);
+        }
+    }
+
+    /// A mail program cuts long lines; the rest has no stamp.
+    #[test]
+    fn a_line_that_was_cut_is_read_whole() {
+        let cut = "[ 500.1] md/raid:md4: Disk\nfailure on sdd1, disabling device.\n\
+                   [ 500.2] md/raid:md4: Operation continuing on 3 devices.\n";
+        check(cut, &["critical storage: sdd1: the disk failed and was removed from its array"]);
+        check("[ 500.1] md/raid:md4: Disk\n[ 500.2] failure on sdd1, disabling device.", &[]);
+    }
+
+    /// Without times, a boot is what follows the kernel's first line.
+    #[test]
+    fn a_boot_without_times_is_restless_too() {
+        let resets = "Feb  3 12:25:01 web kernel: ata1: hard resetting link\n".repeat(4);
+        let first = "Feb  3 12:25:01 web kernel: Linux version 6.1.0 (x@example.org)\n";
+        check(&resets, &["warning storage: ata1: the SATA link has to be reset"]);
+        check(&format!("{first}{resets}"), &[]);
+    }
+
+    #[test]
+    fn an_issue_names_its_signature_and_its_part() {
+        let issue = &judged("[ 500.1] EDAC MC0: 1 UE x on DIMM_A1 (channel:0)").issues[0];
+        assert_eq!(
+            (issue.signature, issue.component.as_deref()),
+            (Some("edac-ue"), Some("DIMM_A1"))
+        );
+        let verdict = judged("[ 500.1] rcu: INFO: rcu_sched self-detected stall on CPU");
+        let json: serde_json::Value = serde_json::from_str(&verdict.issues_json()).unwrap();
+        assert_eq!(json[0]["signature"], "rcu-stall");
+        assert!(json[0]["component"].is_null(), "{json}");
+    }
+
     #[test]
     fn a_record_that_names_no_part_joins_one_that_does() {
         check(
@@ -355,8 +407,6 @@ mod tests {
                 "warning driver: 0000:b1:00.0: PCIe errors",
                 "warning thermal: the processor",
                 "warning network: eno1np0: the link keeps",
-                "warning storage: nvme1: commands",
-                "warning storage: nvme1n1: reads",
             ],
         );
         let records = crate::kernel::read_log(sample.as_bytes()).records;

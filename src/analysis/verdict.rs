@@ -48,6 +48,10 @@ pub(crate) struct Issue {
     /// The record's own text.
     pub(crate) evidence: String,
     pub(crate) source: Source,
+    /// The id of the table's row; `None` for what only a model says.
+    pub(crate) signature: Option<&'static str>,
+    /// The part of the host that it is about, as the records name it.
+    pub(crate) component: Option<String>,
     /// Whether the evidence really stands in the records.
     pub(crate) verified: bool,
     /// A signature's, and a model says so too.
@@ -177,6 +181,8 @@ impl Verdict {
                 "summary": issue.summary,
                 "evidence": issue.evidence,
                 "source": issue.source.name(),
+                "signature": issue.signature,
+                "component": issue.component,
                 "verified": issue.verified,
                 "confirmed": issue.confirmed,
                 "user_text": issue.user_text,

@@ -4,9 +4,11 @@
 mod analyst;
 mod command;
 mod endpoint;
+mod explain;
 mod matter;
 mod progress;
 
 pub(crate) use analyst::{Analysis, Analyst, Unavailable};
 pub(crate) use command::run;
+pub(crate) use explain::run_explain;
 pub(crate) use progress::Progress;

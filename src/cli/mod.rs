@@ -41,6 +41,10 @@ pub(crate) enum Command {
         db: PathBuf,
         which: Which,
     },
+    /// What a signature means; the list of all without an id.
+    Explain {
+        id: Option<String>,
+    },
     /// The key of the host of this name.
     HostKey {
         name: String,
@@ -197,6 +201,8 @@ mod tests {
                     },
                 },
             ),
+            ("explain", Command::Explain { id: None }),
+            ("explain edac-ce", Command::Explain { id: Some("edac-ce".into()) }),
             ("host-key web-1", Command::HostKey { name: "web-1".into() }),
         ] {
             assert_eq!(parse_line(line), Ok(expected), "{line}");

@@ -103,6 +103,20 @@ pub(super) const COMMANDS: &[Spec] = &[
         },
     },
     Spec {
+        name: "explain",
+        arguments: "[ID]",
+        what: "tell what a signature means, and what to do",
+        more: "ID is the signature of a finding, as in the database's issues. Without one, all \
+               signatures are listed with their severity and category, and what only looks like \
+               one.",
+        options: &[],
+        example: "tasseograph explain edac-ce",
+        make: |given| {
+            let id = given.argument().map(|id| id.to_string_lossy().into_owned());
+            Ok(Command::Explain { id })
+        },
+    },
+    Spec {
         name: "report",
         arguments: "",
         what: "print what the collector has found",

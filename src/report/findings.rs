@@ -36,6 +36,8 @@ mod tests {
             summary: "nvme0 has gone".into(),
             evidence: "nvme nvme0: controller is down".into(),
             source: Source::Rule,
+            signature: None,
+            component: None,
             verified: true,
             confirmed: false,
             user_text: false,

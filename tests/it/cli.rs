@@ -28,6 +28,28 @@ fn mistakes_are_usage_errors() {
     }
 }
 
+#[test]
+fn signatures_are_listed_and_explained() {
+    let all = run(&["explain"]);
+    must_succeed(&all);
+    let all = text(&all.stdout);
+    let line =
+        all.lines().find(|line| line.starts_with("edac-ue ")).unwrap_or_else(|| panic!("{all}"));
+    assert!(line.contains("  critical  memory   "), "{line}");
+    let one = run(&["explain", "edac-ue"]);
+    must_succeed(&one);
+    let one = text(&one.stdout);
+    assert!(one.starts_with("edac-ue: critical memory (edac)\n"), "{one}");
+    for title in ["What it means", "What to do", "When it counts", "For example", "Printed by"] {
+        assert!(one.contains(&format!("\n{title}\n")), "{title}: {one}");
+    }
+    let none = run(&["explain", "edac-eu"]);
+    assert_eq!(none.status.code(), Some(64));
+    let complaint =
+        "tasseograph: there is no signature \"edac-eu\"; tasseograph explain lists them all\n";
+    assert_eq!(text(&none.stderr), complaint);
+}
+
 /// The same event in the forms that people paste.
 const FORMS: [(&str, &str); 6] = [
     ("kmsg", "2,4711,517252418,-;EDAC MC0: 1 UE memory read error on DIMM_A1\n SUBSYSTEM=edac\n"),

@@ -1,0 +1,188 @@
+//! The signatures of network adapters that failed, or whose firmware did.
+//!
+//! Data, no logic; `signature_table` says how to read a row and `signature_match` matches it. The
+//! wording is the kernel's own (drivers/net/ethernet).
+
+use super::Category::Network;
+use super::signature_table::{Part, Signature, critical, warning};
+
+const REPLACE: &str = "update the adapter's firmware and driver; power-cycle the host; replace the \
+                       adapter when it happens again";
+
+pub(super) const ADAPTER: &[Signature] = &[
+    Signature {
+        id: "intel-nic-dead",
+        any: &[
+            ": Adapter removed",
+            "irmware recovery mode detected",
+            "firmware error detected FWSM",
+            "PCIe link lost",
+            "device is unrecoverable",
+            "unrecoverable device error",
+            "ailed to read reg 0x*!",
+            "Reset task did not complete, VF disabled",
+            "i40e *PF reset failed",
+            "ice *PF reset failed",
+            "ice *Rebuild failed",
+        ],
+        part: Part::Head,
+        meaning: "the network adapter or its firmware failed",
+        action: REPLACE,
+        example: "ixgbe 0000:3b:00.0: Adapter removed",
+        ..critical(Network, "intel", "drivers/net/ethernet/intel")
+    },
+    Signature {
+        id: "nic-ecc",
+        any: &["Received ECC Err, initiating reset", "uncorrectable ECC data error"],
+        part: Part::Head,
+        meaning: "the network adapter's own memory failed (ECC)",
+        action: REPLACE,
+        example: "ixgbe 0000:3b:00.0 eth4: Received ECC Err, initiating reset",
+        ..critical(Network, "net", "drivers/net/ethernet/intel/ixgbe, chelsio/cxgb4")
+    },
+    Signature {
+        id: "nic-nvm",
+        any: &["NVM Checksum Is Not Valid", "EEPROM Checksum Is Not Valid", "NVM Read Error"],
+        part: Part::Head,
+        meaning: "the network adapter's configuration memory is damaged",
+        action: "write its firmware anew with the vendor's tool, or replace the adapter",
+        example: "igb 0000:3b:00.0: The NVM Checksum Is Not Valid",
+        ..critical(Network, "intel", "drivers/net/ethernet/intel")
+    },
+    Signature {
+        id: "mlx-dead",
+        any: &[
+            "device's health compromised",
+            "mlx*Internal error detected",
+            "mlx*Catastrophic error detected",
+            "mlx*Fatal error",
+            "mlx*FW fatal error",
+            "mlx*firmware internal error",
+            "mlx*Health issue observed",
+            "mlx*Firmware over *pre-initializing",
+            "mlx*insufficient power on the PCIe slot",
+            "mlx5_core*device disappeared",
+        ],
+        part: Part::Head,
+        meaning: "the network adapter or its firmware failed",
+        action: REPLACE,
+        example: "mlx5_core 0000:3b:00.0: poll_health:800: device's health compromised - reached",
+        ..critical(Network, "mlx", "drivers/net/ethernet/mellanox")
+    },
+    Signature {
+        id: "broadcom-dead",
+        any: &[
+            "bnx2x*MC assert!",
+            "bnx2x*FW assert",
+            "bnx2x*FATAL HW block attention",
+            "bnx2x*HW error detected",
+            "bnx2x*arity error",
+            "bnxt_en*Firmware not responding",
+            "bnxt_en*FW reported fatal",
+            "bnxt_en*irmware fatal reset",
+            "bnxt_en*Error recovery failed",
+            "tg3*Cannot restart hardware after reset",
+            "bnx2*failed to reset NIC, closing",
+            "Chip reset did not complete",
+        ],
+        part: Part::Head,
+        meaning: "the network adapter or its firmware failed",
+        action: REPLACE,
+        example: "bnxt_en 0000:3b:00.0 eth4: Firmware not responding, status: 0xdead",
+        ..critical(Network, "broadcom", "drivers/net/ethernet/broadcom")
+    },
+    Signature {
+        id: "nic-dead",
+        any: &[
+            "encountered fatal error, adapter stopped",
+            "Firmware reports adapter error",
+            "be2net*Unrecoverable",
+            "be2net*Adapter in non recoverable",
+            "be2net*POST timeout",
+            "Recovery handling has failed. Power cycle",
+            "qed*FW assertion!",
+            "qlcnic*irmware hang",
+            "qlcnic*FW hung",
+            "netxen*irmware hang",
+            "sfc *MC fatal error",
+            "sfc *MC *reboot",
+            "enic *devcmd *timed out",
+            "atlantic*hw *fault",
+        ],
+        part: Part::Head,
+        meaning: "the network adapter or its firmware failed",
+        action: REPLACE,
+        example: "cxgb4 0000:3b:00.4: encountered fatal error, adapter stopped",
+        ..critical(Network, "net", "drivers/net/ethernet/chelsio, emulex, qlogic, sfc, cisco")
+    },
+    Signature {
+        id: "mlx-command",
+        any: &[
+            "mlx*timeout. Will cause a leak",
+            "mlx4*timed out (go bit not cleared)",
+            "mlx5_core*probe of *failed with error",
+            "mlx*probe with driver *failed with error",
+            "mlx*_load_one failed",
+            "mlx4*Failed to initialize",
+            "mlx*command *failed",
+            "mlx*Port module event[error]",
+            "mlx*ort module event *error",
+        ],
+        part: Part::Head,
+        meaning: "the network adapter does not take commands, or a transceiver of it is bad",
+        action: "check transceiver and cable (ethtool -m DEV); update firmware and driver; replace \
+                 the adapter when it happens again",
+        example: "mlx5_core 0000:3b:00.0: wait_func:1066: CREATE_EQ(0x301) timeout. Will cause a \
+                  leak of a command resource",
+        ..warning(Network, "mlx", "drivers/net/ethernet/mellanox")
+    },
+    Signature {
+        id: "nic-reset",
+        any: &[
+            "Reset adapter",
+            "Detected Hardware Unit Hang",
+            "Detected Tx Unit Hang",
+            "tx hang *detected*resetting adapter",
+            "initiating reset due to tx timeout",
+            "nitiating reset due to tx timeout",
+            "transmit timed out, resetting",
+            "tg3_stop_block timed out",
+            "Error.  Resetting chip.",
+            "DMA Status error. Resetting chip",
+            "MSI Status error. Resetting chip",
+            "hw csum failure",
+            "TX driver issue detected",
+            "RX driver issue detected",
+            "bnxt_en*TX timeout detected",
+            "bnxt_en*Error (timeout: *) msg {",
+            "bnxt_en*hwrm req_type *timed out",
+            "bnx2*fw sync timeout",
+            "bnx2x*imeout waiting for",
+            "mlx5*TX timeout detected",
+            "mlx4_en*TX timeout",
+            "TX timeout on queue",
+            "ice *tx_timeout",
+            "i40e *tx_timeout",
+            "Admin queue timeout",
+            "AQTX: Writeback timeout",
+            "Reset never finished",
+            "RXDCTL.ENABLE on Rx queue *not cleared",
+        ],
+        part: Part::Head,
+        meaning: "the network adapter hangs or had to be reset",
+        action: "update its firmware and driver; try another cable and slot; replace the adapter \
+                 when it happens again",
+        example: "e1000e 0000:3b:00.0 eth4: Detected Hardware Unit Hang:",
+        ..warning(Network, "net", "drivers/net/ethernet")
+    },
+    Signature {
+        id: "realtek-stuck",
+        any: &["rtl_*_cond == *(loop:", "rtl*_cond == 1"],
+        part: Part::Head,
+        meaning: "the network adapter does not take commands",
+        action: "power-cycle the host; pcie_aspm=off tells whether power saving is at fault; \
+                 replace the adapter",
+        example: "r8169 0000:02:00.0 eth4: rtl_chipcmd_cond == 1 (loop: 100, delay: 100).",
+        ..warning(Network, "realtek", "drivers/net/ethernet/realtek/r8169_main.c")
+    },
+];
