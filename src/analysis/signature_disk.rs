@@ -110,6 +110,7 @@ pub(super) const DISK: &[Signature] = &[
     Signature {
         id: "ata-slowed",
         any: &["ata*: limiting SATA link speed to", "ata*: limiting speed to UDMA"],
+        unless: &["<unknown>"],
         part: Part::Port,
         meaning: "the SATA link was slowed down after errors",
         action: CABLE,
@@ -124,7 +125,6 @@ pub(super) const DISK: &[Signature] = &[
             "ata*: revalidation failed",
             "ata*: failed to IDENTIFY (I/O error",
             "ata*: failed to resume link for reset",
-            "ata*: softreset failed",
         ],
         part: Part::Port,
         repeats: 2,
@@ -135,7 +135,11 @@ pub(super) const DISK: &[Signature] = &[
     },
     Signature {
         id: "ata-resets",
-        any: &["ata*: hard resetting link", "ata*: link is slow to respond"],
+        any: &[
+            "ata*: hard resetting link",
+            "ata*: link is slow to respond",
+            "ata*: softreset failed",
+        ],
         part: Part::Port,
         repeats: 3,
         settled: true,
@@ -193,7 +197,6 @@ pub(super) const DISK: &[Signature] = &[
             "Sense: Logical unit communication failure",
             "Sense: Logical unit not ready, cause not reportable",
             "Sense: Logical unit not ready, manual intervention",
-            "Sense: Logical unit not ready, hard",
             "hostbyte=DID_NO_CONNECT",
             "hostbyte=DID_BAD_TARGET",
         ],

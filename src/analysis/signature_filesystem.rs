@@ -92,6 +92,16 @@ pub(super) const FILESYSTEM: &[Signature] = &[
         ..critical(Storage, "zfs", "OpenZFS: module/zfs/zio.c")
     },
     Signature {
+        id: "zfs-io-error",
+        any: &["zio pool=*error="],
+        part: Part::After("vdev="),
+        role: Role::Effect,
+        meaning: "ZFS cannot read or write one of its disks",
+        action: "zpool status -v names it; look for what the disk and its controller say before it",
+        example: "zio pool=tank vdev=/dev/sdd1 error=5 type=1 offset=8192 size=4096 flags=180880",
+        ..warning(Storage, "zfs", "OpenZFS: module/os/linux/zfs/vdev_disk.c, zio.c")
+    },
+    Signature {
         id: "fs-error",
         any: &[
             "F2FS-fs (*invalid crc",

@@ -116,9 +116,8 @@ pub(super) const GPU: &[Signature] = &[
         any: &[
             "amdgpu* correctable hardware errors detected",
             "amdgpu*Saved bad pages *reaches threshold",
-            "amdgpu*RAS*bad page",
         ],
-        unless: &["amdgpu*: 0 correctable", "RAS: *optional"],
+        unless: &["amdgpu*: 0 correctable"],
         part: Part::PciLast,
         meaning: "the GPU's memory errors are being corrected",
         action: "count them (rocm-smi --showrasinfo); replace the GPU when they come again",
@@ -147,7 +146,6 @@ pub(super) const GPU: &[Signature] = &[
             "[drm:i915_hangcheck_elapsed",
             "i915*Resetting *for stopped heartbeat",
             "i915*Resetting chip for",
-            "xe *GT reset",
             "radeon*GPU lockup",
             "radeon*ring *stalled for more than",
             "radeon*GPU reset failed",

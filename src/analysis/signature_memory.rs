@@ -1,7 +1,8 @@
 //! The signatures of failing memory and processors, and of what the firmware reports for them.
 //!
-//! Data, no logic; `signature_table` says how to read a row and `signature_match` matches it. The
-//! wording is the kernel's own (arch, drivers/edac, drivers/acpi/apei, mm/memory-failure.c).
+//! Data and what it needs to read a status; `signature_table` says how to read a row and
+//! `signature_match` matches it. The wording is the kernel's own (arch, drivers/edac,
+//! drivers/acpi/apei, mm/memory-failure.c).
 
 use super::Category::{Driver, Memory};
 use super::signature_table::{Part, Role, Signature, critical, warning};
@@ -35,6 +36,18 @@ pub(super) const MEMORY: &[Signature] = &[
         action: "take the host out of service; find the part that the bank stands for with mcelog \
                  or rasdaemon and the BMC's event log (ipmitool sel list), and replace it",
         example: "mce: [Hardware Error]: CPU 3: Machine Check Exception: 5 Bank 4: be0000000080",
+        ..critical(Memory, "mce", MCE)
+    },
+    // Firmware may hand over at boot what stopped the host before.
+    Signature {
+        id: "mce-uncorrected",
+        any: &["[Hardware Error]: *Machine Check: * Bank ", "Machine Check: * Bank "],
+        holds: is_uncorrected,
+        role: Role::Echo,
+        meaning: "a machine check bank holds an uncorrected error",
+        action: "decode the bank with mcelog or rasdaemon; look in the BMC's event log, and \
+                 replace the part it stands for when it comes again",
+        example: "mce: [Hardware Error]: CPU 2: Machine Check: 0 Bank 5: bea0000000000108",
         ..critical(Memory, "mce", MCE)
     },
     Signature {
@@ -272,3 +285,28 @@ pub(super) const MEMORY: &[Signature] = &[
         ..warning(Memory, "mm", "mm/page_alloc.c, mm/memory.c")
     },
 ];
+
+/// `Bank 5: bea0000000000108`: the processors' manuals call bit 61 of the status UC.
+fn is_uncorrected(text: &str) -> bool {
+    let status = text.split_once(" Bank ").and_then(|(_, rest)| rest.split_once(": "));
+    let status = status.map_or("", |(_, rest)| rest);
+    let digits = status.bytes().take_while(u8::is_ascii_hexdigit).count();
+    digits == 16 && u64::from_str_radix(&status[..16], 16).is_ok_and(|status| status >> 61 & 1 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bank_tells_whether_its_error_was_corrected() {
+        for (text, expected) in [
+            ("CPU 2: Machine Check: 0 Bank 5: bea0000000000108", true),
+            ("CPU 2: Machine Check: 0 Bank 7: 8c00004000010090", false),
+            ("CPU 2: Machine Check: 0 Bank 7: be00", false),
+            ("CPU 2: Machine Check: 0 Bank 7", false),
+        ] {
+            assert_eq!(is_uncorrected(text), expected, "{text}");
+        }
+    }
+}

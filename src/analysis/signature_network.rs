@@ -43,6 +43,16 @@ pub(super) const NETWORK: &[Signature] = &[
         ..warning(Network, "bonding", "drivers/net/bonding/bond_main.c")
     },
     Signature {
+        id: "bond-slave-flap",
+        any: &["(slave *): link status definitely down", "(slave *): link status down for"],
+        part: Part::After("(slave "),
+        repeats: 3,
+        meaning: FLAPS,
+        action: SWAP,
+        example: "bond1: (slave eth4): link status definitely down, disabling slave",
+        ..warning(Network, "bonding", "drivers/net/bonding/bond_main.c (5.3 and later)")
+    },
+    Signature {
         id: "bond-down",
         any: &["now running without any active interface"],
         part: Part::Head,
@@ -74,7 +84,7 @@ pub(super) const NETWORK: &[Signature] = &[
     },
     Signature {
         id: "nic-mdio",
-        any: &["MDIO read timeout", "MDIO write timeout", "MDIO bus timeout", "mdio*timed out"],
+        any: &["MDIO read timeout", "MDIO write timeout", "MDIO bus timeout"],
         part: Part::Head,
         repeats: 3,
         meaning: "the network adapter cannot talk to its PHY",

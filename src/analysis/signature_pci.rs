@@ -259,10 +259,10 @@ pub(super) const PCI: &[Signature] = &[
     Signature {
         id: "ipmi-dead",
         any: &[
-            "ipmi_si *timed out*iving up",
-            "IPMI Watchdog: *rror -110",
             "ipmi*BMC *not respond",
             "KCS in invalid state",
+            "SMIC in invalid state",
+            "BT in invalid state",
         ],
         part: Part::Head,
         repeats: 3,
