@@ -15,7 +15,8 @@ use crate::kernel::Record;
 
 /// When more parts than this fail alike, it is one failure of what they share: one issue for all.
 const PARTS_MAX: usize = 4;
-const COMPONENT_CHARS_MAX: usize = 64;
+/// Four of them, the meaning and the ids stay within what a summary may be.
+const COMPONENT_CHARS_MAX: usize = 48;
 /// What else was seen of the same failure, by the ids of its signatures.
 const ALSO_MAX: usize = 4;
 

@@ -54,8 +54,8 @@ fn an_answer_becomes_a_row() {
     let expected = serde_json::json!({
         "severity": "warning", "category": "memory",
         "summary": "DIMM_A1: memory errors are being corrected by ECC",
-        "evidence": EDAC, "source": "rule", "verified": true, "confirmed": true,
-        "user_text": false, "records": [7],
+        "evidence": EDAC, "source": "rule", "signature": "edac-ce", "component": "DIMM_A1",
+        "verified": true, "confirmed": true, "user_text": false, "records": [7],
     });
     assert_eq!(issue, expected, "what the signature table finds too is one issue, in its words");
     let seen = endpoint.seen();

@@ -23,12 +23,14 @@ pub(crate) const ENDPOINT_KEY: &str = "sk-canary-5d2f81c09be74a6690aa";
 const KEY_PREFIX: &str = "sk-canary-5d2f";
 /// Everything that we and the libraries have to say.
 const LOUDEST: &str = "trace,tasseograph=trace";
-const ISSUE_KEYS: [&str; 9] = [
+const ISSUE_KEYS: [&str; 11] = [
     "severity",
     "category",
     "summary",
     "evidence",
     "source",
+    "signature",
+    "component",
     "verified",
     "confirmed",
     "user_text",
@@ -284,6 +286,8 @@ pub(crate) fn wrong_issues(collector: &Collector) -> Vec<String> {
                 && is("source", &["rule", "llm"])
                 && short("summary", SUMMARY_CHARS_MAX)
                 && short("evidence", EVIDENCE_CHARS_MAX)
+                && (issue["signature"].is_string() == is("source", &["rule"]))
+                && (issue["component"].is_string() || issue["component"].is_null())
                 && issue["verified"].is_boolean()
                 && issue["user_text"].is_boolean()
                 && issue["records"]
