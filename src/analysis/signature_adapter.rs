@@ -27,6 +27,7 @@ pub(super) const ADAPTER: &[Signature] = &[
             "ice *PF reset failed",
             "ice *Rebuild failed",
             "ice *rebuild failed",
+            "ice *Critical FW error",
             "Entering recovery mode due to repeated FW resets",
         ],
         part: Part::Head,
@@ -103,6 +104,9 @@ pub(super) const ADAPTER: &[Signature] = &[
         id: "nic-dead",
         any: &[
             "encountered fatal error, adapter stopped",
+            "encountered fatal error, operation suspended",
+            "cxgb*arity error",
+            "cxgb*FW assertion",
             "Firmware reports adapter error",
             "be2net*Unrecoverable",
             "be2net*Adapter in non recoverable",
@@ -126,8 +130,6 @@ pub(super) const ADAPTER: &[Signature] = &[
         any: &[
             "mlx*timeout. Will cause a leak",
             "mlx4*timed out (go bit not cleared)",
-            "mlx5_core*probe of *failed with error",
-            "mlx*probe with driver *failed with error",
             "mlx*_load_one failed",
             "mlx4*Failed to initialize",
             "mlx*Port module event[error]",
@@ -140,6 +142,32 @@ pub(super) const ADAPTER: &[Signature] = &[
         example: "mlx5_core 0000:3b:00.0: wait_func:1066: CREATE_EQ(0x301) timeout. Will cause a \
                   leak of a command resource",
         ..warning(Network, "mlx", "drivers/net/ethernet/mellanox")
+    },
+    Signature {
+        id: "nic-not-started",
+        any: &[
+            "mlx*probe *failed with error -",
+            "e1000*probe *failed with error -",
+            "igb*probe *failed with error -",
+            "igc*probe *failed with error -",
+            "ixgbe*probe *failed with error -",
+            "i40e*probe *failed with error -",
+            "ice: probe of *failed with error -",
+            "with driver ice failed with error -",
+            "bnx*probe *failed with error -",
+            "tg3*probe *failed with error -",
+            "r8169*probe *failed with error -",
+            "be2net*probe *failed with error -",
+            "qed*probe *failed with error -",
+            "cxgb*probe *failed with error -",
+        ],
+        unless: &["error -517"],
+        part: Part::Head,
+        meaning: "the driver cannot start the network adapter",
+        action: "read what it says before it; update firmware and driver, reseat the adapter; \
+                 replace it when another works in its place",
+        example: "igb: probe of 0000:3b:00.0 failed with error -5",
+        ..warning(Network, "net", "drivers/base/dd.c")
     },
     Signature {
         id: "nic-reset",
@@ -171,6 +199,11 @@ pub(super) const ADAPTER: &[Signature] = &[
             "Admin queue timeout",
             "AQTX: Writeback timeout",
             "Reset never finished",
+            "Got tx_timeout",
+            "sky2*tx timeout",
+            "sky2*hardware error",
+            "atl1*hardware error",
+            "ransmit timed out, status",
             "RXDCTL.ENABLE on Rx queue *not cleared",
         ],
         part: Part::Head,

@@ -18,6 +18,7 @@ pub(super) const ARRAY: &[Signature] = &[
             "md/*not enough operational",
             "md/*too many failures",
             "md/*cannot start dirty degraded array",
+            "md/*starting dirty degraded array - data corruption possible",
             "md/*failed to run raid set",
             "raid5: *not enough operational devices",
             "raid5: cannot start dirty degraded array",

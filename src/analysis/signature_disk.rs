@@ -218,6 +218,7 @@ pub(super) const DISK: &[Signature] = &[
             "hostbyte=DID_TRANSPORT_DISRUPTED",
             "hostbyte=DID_ABORT",
             "timing out command, waited",
+            "uas_eh_abort_handler",
             "Sense Key : Aborted Command",
             "Sense Key : 0xb ",
         ],
@@ -269,6 +270,16 @@ pub(super) const DISK: &[Signature] = &[
         action: "look for what the disk and its controller say before it; smartctl -x DEV",
         example: "I/O error, dev sdd, sector 4096 op 0x1:(WRITE) flags 0x800",
         ..warning(Storage, "block", "block/blk-mq.c (blk-core.c before 5.16), fs/buffer.c")
+    },
+    Signature {
+        id: "swap-error",
+        any: &["Read-error on swap-device", "Write-error on swap-device"],
+        role: Role::Effect,
+        meaning: "pages that were swapped out cannot be read or written: programs are damaged",
+        action: "look for what the disk says before it; swapoff the device, and \
+                 restart what was killed",
+        example: "Read-error on swap-device (8:48:4096)",
+        ..critical(Storage, "mm", "kernel/power/swap.c, mm/page_io.c")
     },
     Signature {
         id: "multipath-failed",

@@ -13,6 +13,8 @@ pub(super) const KERNEL: &[Signature] = &[
             "Watchdog detected hard LOCKUP",
             "NMI Watchdog detected LOCKUP",
             "CPU * self-detected hard LOCKUP",
+            "detected hard LOCKUP on other CPUs",
+            "CPU * Hard LOCKUP",
             "Kernel panic - not syncing: *LOCKUP",
             "Kernel panic - not syncing: *lockup",
             "Kernel panic - not syncing: *Watchdog",
@@ -46,7 +48,12 @@ pub(super) const KERNEL: &[Signature] = &[
     },
     Signature {
         id: "soft-lockup",
-        any: &["BUG: soft lockup - CPU#", "BUG: soft lockup detected on CPU#"],
+        any: &[
+            "BUG: soft lockup - CPU#",
+            "BUG: soft lockup detected on CPU#",
+            "BUG: workqueue lockup - pool",
+            "non-responsive CSD lock",
+        ],
         critical_at: 10,
         meaning: "processors were stuck in the kernel, often because a device does not answer",
         action: "the trace names the driver that waits: look for errors of its device before it; \
@@ -82,7 +89,12 @@ pub(super) const KERNEL: &[Signature] = &[
     },
     Signature {
         id: "cpu-not-started",
-        any: &["do_boot_cpu failed", "CPU*: failed to come online", "CPU*: Not responding"],
+        any: &[
+            "do_boot_cpu failed",
+            "CPU*: failed to come online",
+            "CPU*: died during early boot",
+            "CPU*: Not responding",
+        ],
         meaning: "a processor did not start",
         action: "compare lscpu with what is built in; look in the BMC's event log",
         example: "CPU5: failed to come online",
@@ -99,6 +111,8 @@ pub(super) const KERNEL: &[Signature] = &[
             "invalid opcode: 0000 [#",
             "Internal error: Oops",
             "Oops: 0",
+            "PANIC: double fault",
+            "Unrecoverable exception ",
         ],
         meaning: "the kernel faulted: a driver's bug, or damaged memory",
         action: "the trace names the code; update the kernel, and test the memory when the places \

@@ -14,7 +14,7 @@ const SWAP: &str = "swap the cable, then the transceiver, then the switch port; 
 pub(super) const NETWORK: &[Signature] = &[
     Signature {
         id: "netdev-watchdog",
-        any: &["NETDEV WATCHDOG: * ("],
+        any: &["NETDEV WATCHDOG: "],
         unless: &["NETDEV WATCHDOG: CPU"],
         part: Part::After("WATCHDOG: "),
         meaning: "the network adapter stopped sending (transmit timeout)",
@@ -24,7 +24,7 @@ pub(super) const NETWORK: &[Signature] = &[
     },
     Signature {
         id: "netdev-watchdog-cpu",
-        any: &["NETDEV WATCHDOG: CPU", "NETDEV WATCHDOG: "],
+        any: &["NETDEV WATCHDOG: CPU"],
         part: Part::Head,
         meaning: "the network adapter stopped sending (transmit timeout)",
         action: "update its firmware and driver; replace the adapter when it happens again",

@@ -45,7 +45,18 @@ fn head(text: &str) -> Option<&str> {
     let colon = text
         .match_indices(':')
         .find(|(at, _)| text[at + 1..].starts_with([' ', '[']) || text.len() == at + 1)?;
-    text[..colon.0].rsplit(' ').next().map(|word| word.trim_matches(['[', ']']))
+    let head = &text[..colon.0];
+    // Old drivers put their own name first: `tg3: eth0: Link is down`.
+    let next = text[colon.0 + 1..].split([' ', ':']).find(|word| !word.is_empty());
+    match next {
+        Some(interface) if !head.contains(' ') && is_interface(interface) => Some(interface),
+        _ => head.rsplit(' ').next(),
+    }
+}
+
+fn is_interface(word: &str) -> bool {
+    let numbered = word.ends_with(|last: char| last.is_ascii_digit());
+    numbered && ["eth", "eno", "ens", "enp", "em", "bond"].iter().any(|kind| word.starts_with(kind))
 }
 
 fn disk(text: &str) -> Option<&str> {
@@ -245,7 +256,10 @@ mod tests {
             (Part::Head, "e1000e 0000:3b:00.0 eth4: NIC Link is Down", "eth4"),
             (Part::Head, "smartpqi 0000:3b:00.0: controller is offline", "0000:3b:00.0"),
             (Part::Head, "mpt3sas_cm0: fault_state(0x5854)!", "mpt3sas_cm0"),
-            (Part::Head, "qla2xxx [0000:3b:00.0]-5003:7: ISP System Error", "0000:3b:00.0]-5003:7"),
+            (Part::Head, "tg3: eth4: Link is down.", "eth4"),
+            (Part::Head, "e1000: eth4 NIC Link is Down", "eth4"),
+            (Part::Head, "ixgbe 0000:3b:00.0 p4p1: eth4 is renamed", "p4p1"),
+            (Part::Head, "NETDEV WATCHDOG: p4p1: transmit timed out", "WATCHDOG"),
             (Part::Disk, "sd 0:0:3:0: [sdd] tag#9 Sense Key : Medium Error", "sdd"),
             (Part::Disk, "sd 0:0:3:0: rejecting I/O to offline device", "0:0:3:0"),
             (Part::Disk, "Sense Key : Medium Error", ""),

@@ -79,6 +79,15 @@ pub(super) const PCI: &[Signature] = &[
         ..critical(Driver, "pci", "drivers/pci/pci.c")
     },
     Signature {
+        id: "resume-failed",
+        any: &["PM: *failed to resume*: error -", "PM: *failed to restore*: error -"],
+        part: Part::PciLast,
+        meaning: "a device did not come back from sleep",
+        action: "update its driver and firmware; power-cycle the host when it stays away",
+        example: "nic 0000:3b:00.0: PM: failed to resume async: error -110",
+        ..warning(Driver, "pm", "drivers/base/power/main.c")
+    },
+    Signature {
         id: "pcie-power-fault",
         any: &["pciehp*Power fault", "Power fault on slot"],
         part: Part::PciLast,
@@ -135,7 +144,11 @@ pub(super) const PCI: &[Signature] = &[
     },
     Signature {
         id: "rtas-error",
-        any: &["RTAS: event: *Severity: "],
+        any: &[
+            "RTAS: event: *Severity: ",
+            "Check RTAS error log for details",
+            "Hardware platform error: ",
+        ],
         meaning: "the platform's firmware logged an error",
         action: "read it with rtas_errd or errpt and call for service",
         example: "RTAS: event: 12, Type: Platform Error (224), Severity: 2",
@@ -255,6 +268,21 @@ pub(super) const PCI: &[Signature] = &[
                  read until then",
         example: "i2c_designware AMDI0010:02: controller timed out",
         ..warning(Driver, "i2c", "drivers/i2c/busses")
+    },
+    Signature {
+        id: "power-supply",
+        any: &[
+            "ndervoltage detected",
+            "PSU under voltage",
+            "PSU over voltage",
+            "Loss of system power",
+        ],
+        part: Part::Head,
+        meaning: "the power supply does not hold its voltage",
+        action: "check the power supplies and their feed (ipmitool sdr type 'Power Supply'); \
+                 replace the one that is named",
+        example: "hwmon hwmon1: Undervoltage detected!",
+        ..warning(Driver, "hwmon", "drivers/hwmon, drivers/watchdog/wdt.c, arch/powerpc")
     },
     Signature {
         id: "ipmi-dead",
