@@ -84,6 +84,8 @@ mod tests {
             summary: "DIMM_A1 is  failing".into(),
             evidence: r"EDAC MC0:\x201 CE".into(),
             source: Source::Model,
+            signature: None,
+            component: None,
             verified,
             confirmed: false,
             user_text: marks.contains('u'),

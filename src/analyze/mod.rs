@@ -3,6 +3,8 @@
 
 mod analyst;
 mod command;
+#[cfg(test)]
+mod corpus_tests;
 mod endpoint;
 mod explain;
 mod matter;
