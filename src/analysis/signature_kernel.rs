@@ -6,6 +6,10 @@
 use super::Category::Driver;
 use super::signature_table::{Role, Signature, critical, warning};
 
+const STUCK: &str = "processors were stuck in the kernel, often because a device does not answer";
+const LOOK_BEFORE: &str = "the trace names the driver that waits: look for errors of its device \
+                           before it; in a virtual machine the host may be overloaded";
+
 pub(super) const KERNEL: &[Signature] = &[
     Signature {
         id: "hard-lockup",
@@ -55,9 +59,8 @@ pub(super) const KERNEL: &[Signature] = &[
             "non-responsive CSD lock",
         ],
         critical_at: 10,
-        meaning: "processors were stuck in the kernel, often because a device does not answer",
-        action: "the trace names the driver that waits: look for errors of its device before it; \
-                 in a virtual machine the host may be overloaded",
+        meaning: STUCK,
+        action: LOOK_BEFORE,
         example: "watchdog: BUG: soft lockup - CPU#7 stuck for 26s! [kworker/7:1:99]",
         ..warning(Driver, "watchdog", "kernel/watchdog.c")
     },
@@ -70,9 +73,8 @@ pub(super) const KERNEL: &[Signature] = &[
             "detected stall on CPU",
         ],
         critical_at: 10,
-        meaning: "processors were stuck in the kernel, often because a device does not answer",
-        action: "the trace names the driver that waits: look for errors of its device before it; \
-                 in a virtual machine the host may be overloaded",
+        meaning: STUCK,
+        action: LOOK_BEFORE,
         example: "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
         ..warning(Driver, "rcu", "kernel/rcu/tree_stall.h (tree.c before 5.1)")
     },

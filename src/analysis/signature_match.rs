@@ -82,9 +82,7 @@ impl Table {
         if fitting.is_empty() {
             return None;
         }
-        fitting.sort_unstable();
-        fitting.dedup();
-        fitting.retain(|at| self.patterns[usize::from(*at)].1.occurs_in(text));
+        fitting.retain(|at| self.patterns[usize::from(*at)].1.rest_occurs_in(text));
         let owners = fitting.iter().map(|at| self.patterns[usize::from(*at)].0);
         let beaten = |signature: &Signature| {
             owners.clone().any(|owner| match owner {
@@ -141,11 +139,20 @@ impl Pattern {
         })
     }
 
+    /// As `occurs_in`, of a text that holds the anchor's fragment.
+    fn rest_occurs_in(&self, text: &str) -> bool {
+        self.fragments.len() == 1 || self.occurs_in(text)
+    }
+
     /// The four bytes in a row that the fewest lines hold.
-    fn rarest(&self) -> Option<u32> {
-        let grams = self.fragments.iter().flat_map(|fragment| fragment.as_bytes().windows(GRAM));
-        let rarity = |gram: &&[u8]| -> u32 { gram.iter().map(|byte| frequency(*byte)).sum() };
-        grams.min_by_key(rarity).map(gram)
+    fn anchor(&self) -> Option<Anchor> {
+        let anchors = self.fragments.iter().flat_map(|fragment| {
+            let grams = fragment.as_bytes().windows(GRAM).enumerate();
+            grams.map(move |(at, bytes)| (bytes, *fragment, at + GRAM))
+        });
+        let rarity = |bytes: &[u8]| -> u32 { bytes.iter().map(|byte| frequency(*byte)).sum() };
+        let (bytes, fragment, end) = anchors.min_by_key(|(bytes, ..)| rarity(bytes))?;
+        Some(Anchor { slot: slot(gram(bytes)), fragment, end, pattern: 0 })
     }
 }
 
@@ -165,46 +172,65 @@ const GRAM: usize = 4;
 const SLOT_BITS: u32 = 14;
 const SLOTS: usize = 1 << SLOT_BITS;
 
-/// Which patterns a text may fit: those whose rarest four bytes it holds. One pass over the text,
-/// whatever the number of patterns.
+/// Which patterns a text may fit: those of which it holds the fragment with the rarest four bytes.
+/// One pass over the text, whatever the number of patterns.
 struct Index {
     taken: [u64; SLOTS / 64],
-    /// By slot; patterns of the same gram stand side by side.
-    entries: Vec<(usize, u32, u16)>,
+    /// Where a slot's anchors begin; they end where the next slot's begin.
+    starts: Vec<u16>,
+    anchors: Vec<Anchor>,
+}
+
+/// A pattern's fragment, and where in it its rarest four bytes end.
+struct Anchor {
+    slot: usize,
+    fragment: &'static str,
+    end: usize,
+    pattern: u16,
 }
 
 impl Index {
     fn new<'a>(patterns: impl Iterator<Item = &'a Pattern>) -> Self {
-        let mut index = Self { taken: [0; SLOTS / 64], entries: Vec::new() };
-        for (at, pattern) in (0u16..).zip(patterns) {
-            let gram = pattern.rarest().expect("a pattern has four characters in a row");
-            let slot = slot(gram);
-            index.taken[slot / 64] |= 1 << (slot % 64);
-            index.entries.push((slot, gram, at));
+        let anchor = |(at, pattern): (u16, &Pattern)| Anchor {
+            pattern: at,
+            ..pattern.anchor().expect("a pattern has four characters in a row")
+        };
+        let mut anchors: Vec<_> = (0..).zip(patterns).map(anchor).collect();
+        anchors.sort_by_key(|anchor| anchor.slot);
+        let mut taken = [0; SLOTS / 64];
+        for anchor in &anchors {
+            taken[anchor.slot / 64] |= 1 << (anchor.slot % 64);
         }
-        index.entries.sort_unstable();
-        index
+        let start = |slot| anchors.partition_point(|anchor| anchor.slot < slot) as u16;
+        let starts = (0..=SLOTS).map(start).collect();
+        Self { taken, starts, anchors }
     }
 
+    /// Each once, in order.
     fn candidates(&self, text: &str) -> Vec<u16> {
+        let text = text.as_bytes();
         let mut found = Vec::new();
         let mut last = 0u32;
-        for (at, byte) in text.bytes().enumerate() {
-            last = last >> 8 | u32::from(byte) << 24;
+        for (at, byte) in text.iter().enumerate() {
+            last = last >> 8 | u32::from(*byte) << 24;
             let slot = slot(last);
-            if self.taken[slot / 64] >> (slot % 64) & 1 != 0 && at + 1 >= GRAM {
-                self.collect(slot, last, &mut found);
+            if self.taken[slot / 64] >> (slot % 64) & 1 != 0 {
+                self.collect(slot, &text[..at + 1], &text[at + 1..], &mut found);
             }
         }
+        found.sort_unstable();
+        found.dedup();
         found
     }
 
-    #[cold]
-    fn collect(&self, slot: usize, gram: u32, found: &mut Vec<u16>) {
-        let first = self.entries.partition_point(|entry| (entry.0, entry.1) < (slot, gram));
-        let alike =
-            self.entries[first..].iter().take_while(|entry| (entry.0, entry.1) == (slot, gram));
-        found.extend(alike.map(|(_, _, at)| *at));
+    /// `before` ends with the four bytes.
+    fn collect(&self, slot: usize, before: &[u8], after: &[u8], found: &mut Vec<u16>) {
+        let anchors = usize::from(self.starts[slot])..usize::from(self.starts[slot + 1]);
+        let stands = |anchor: &&Anchor| {
+            let (head, tail) = anchor.fragment.as_bytes().split_at(anchor.end);
+            before.ends_with(head) && after.starts_with(tail)
+        };
+        found.extend(self.anchors[anchors].iter().filter(stands).map(|anchor| anchor.pattern));
     }
 }
 

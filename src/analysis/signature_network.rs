@@ -73,7 +73,7 @@ pub(super) const NETWORK: &[Signature] = &[
             "carrier lost",
             "link lost",
         ],
-        unless: &["SATA", "ata", "pciehp", "usb", "rport", "hotplug"],
+        unless: &["SATA link", "pciehp", "usb", "rport", "hotplug"],
         part: Part::Head,
         repeats: 3,
         settled: true,
