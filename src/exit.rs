@@ -1,14 +1,19 @@
-//! How the program ends: the codes of `sysexits.h` where one fits.
+//! How the program ends: the codes of `sysexits.h` where one fits, and those of monitoring plugins
+//! where a status is asked for.
 
 use std::process::ExitCode;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    Ok = 0,
-    Failed = 1,
-    Usage = 64,
-    Permission = 77,
-    Config = 78,
+    Ok,
+    Failed,
+    Usage,
+    Permission,
+    Config,
+    /// Something was found, or nobody knows.
+    Warning,
+    Critical,
+    Unknown,
 }
 
 impl Exit {
@@ -19,6 +24,14 @@ impl Exit {
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(match exit {
+            Exit::Ok => 0,
+            Exit::Failed | Exit::Warning => 1,
+            Exit::Critical => 2,
+            Exit::Unknown => 3,
+            Exit::Usage => 64,
+            Exit::Permission => 77,
+            Exit::Config => 78,
+        })
     }
 }

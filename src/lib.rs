@@ -30,7 +30,8 @@
 //! | `cli` | arguments -> Command | |
 //! | `exit` | exit codes | |
 //! | *compose* | | |
-//! | `analyze` | `tasseograph analyze`, `explain` | all but `agent`, `collector`, `gate`, `store` |
+//! | `analyze` | the chain in action; `explain` | all but `agent`, `collector`, `eval`, `gate`, `store` |
+//! | `eval` | endpoints measured on labelled logs | all but `agent`, `collector`, `gate`, `store` |
 //! | `agent` | `tasseograph agent` | *decide*, `sys`, `exit` |
 //! | `collector` | `tasseograph collector`, `report`, `reanalyse`, `host-key` | all but `agent` |
 //!
@@ -43,6 +44,7 @@ mod analyze;
 mod cli;
 mod collector;
 mod config;
+mod eval;
 mod exit;
 mod gate;
 mod kernel;
@@ -94,10 +96,9 @@ fn run(command: cli::Command, environment: &sys::env::Environment) -> exit::Exit
         cli::Command::Collector { config, check_only } => {
             collector::run(&config, check_only, environment)
         }
-        cli::Command::Analyze { input, config } => {
-            analyze::run(&input, config.as_deref(), environment)
-        }
+        cli::Command::Analyze(wanted) => analyze::run(&wanted, environment),
         cli::Command::Explain { id } => analyze::run_explain(id.as_deref()),
+        cli::Command::Eval(wanted) => eval::run(&wanted, environment),
         cli::Command::Report { db, query } => collector::report(&db, query.as_deref()),
         cli::Command::Reanalyse { db, which } => collector::reanalyse(&db, &which),
         cli::Command::HostKey { name } => collector::host_key(&name, environment),

@@ -31,5 +31,6 @@ mod verdict;
 pub(crate) use explain::{catalogue, explain};
 pub(crate) use floor::settle;
 pub(crate) use prompt::{PROMPT_VERSION, Prompt};
+pub(crate) use signature_match::signature_count;
 pub(crate) use signatures::judge;
 pub(crate) use verdict::{Category, Issue, Severity, Source, Status, Verdict};

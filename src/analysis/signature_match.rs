@@ -33,6 +33,11 @@ pub(super) fn find_at<'a>(record: &Record, text: &'a str, booting: bool) -> Opti
     TABLE.find(record, text, booting)
 }
 
+/// How many signatures there are.
+pub(crate) fn signature_count() -> usize {
+    TABLE.rows.len()
+}
+
 static TABLE: LazyLock<Table> = LazyLock::new(Table::new);
 
 /// The signatures with their patterns taken apart.

@@ -93,7 +93,7 @@ impl Status {
         }
     }
 
-    pub(super) fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         [Self::Ok, Self::Warning, Self::Critical].into_iter().find(|status| status.name() == name)
     }
 
@@ -110,7 +110,7 @@ impl Severity {
         Status::at_least(self).name()
     }
 
-    pub(super) fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         [Self::Warning, Self::Critical].into_iter().find(|severity| severity.name() == name)
     }
 }
@@ -129,7 +129,7 @@ impl Category {
         }
     }
 
-    pub(super) fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|category| category.name() == name)
     }
 }

@@ -284,7 +284,8 @@ fn said(call: &Call) -> String {
     )
 }
 
-fn asking(model: &str, http: &HttpEndpoint) -> Asking {
+/// What it is asked for, whatever the question.
+pub(crate) fn asking(model: &str, http: &HttpEndpoint) -> Asking {
     let price = http.price.map(|price| Price {
         input: price.input,
         cached_input: price.cached_input,

@@ -7,10 +7,12 @@ mod command;
 mod corpus_tests;
 mod endpoint;
 mod explain;
+mod input;
 mod matter;
 mod progress;
 
 pub(crate) use analyst::{Analysis, Analyst, Unavailable};
-pub(crate) use command::run;
+pub(crate) use command::{endpoints, run};
+pub(crate) use endpoint::asking;
 pub(crate) use explain::run_explain;
 pub(crate) use progress::Progress;

@@ -5,6 +5,7 @@
 
 mod page;
 mod table;
+mod wanted;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use lexopt::prelude::*;
 
 use page::{help, help_of};
 use table::{COMMANDS, DB, Spec};
+pub(crate) use wanted::{Analyze, Eval, Format, Way};
 
 /// What to do, with every default applied.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,10 +30,8 @@ pub(crate) enum Command {
         config: PathBuf,
         check_only: bool,
     },
-    Analyze {
-        input: Input,
-        config: Option<PathBuf>,
-    },
+    Analyze(Analyze),
+    Eval(Eval),
     Report {
         db: PathBuf,
         query: Option<String>,
@@ -170,6 +170,14 @@ mod tests {
             check_only,
             once,
         };
+        let analyze = |input, config: Option<&str>, format, exit_status| {
+            let config = config.map(PathBuf::from);
+            Command::Analyze(Analyze { input, config, format, exit_status })
+        };
+        let eval = |config: Option<&str>, format, way| {
+            let config = config.map(PathBuf::from);
+            Command::Eval(Eval { corpus: "d".into(), config, format, baseline: false, way })
+        };
         for (line, expected) in [
             ("agent", agent(AGENT_CONFIG, false, false)),
             ("agent -c x --once", agent("x", false, true)),
@@ -179,11 +187,21 @@ mod tests {
                 "collector",
                 Command::Collector { config: COLLECTOR_CONFIG.into(), check_only: false },
             ),
-            ("analyze", Command::Analyze { input: Input::Ring, config: None }),
-            ("analyze -", Command::Analyze { input: Input::Stdin, config: None }),
+            ("analyze", analyze(Input::Ring, None, Format::Text, false)),
+            ("analyze --format=text -", analyze(Input::Stdin, None, Format::Text, false)),
             (
-                "analyze f -c x",
-                Command::Analyze { input: Input::File("f".into()), config: Some("x".into()) },
+                "analyze f -c x --format json --exit-status",
+                analyze(Input::File("f".into()), Some("x"), Format::Json, true),
+            ),
+            ("eval --corpus d", eval(None, Format::Text, Way::Ask { runs: 1, resume: None })),
+            (
+                "eval --corpus d --repeat 3 --resume s -c x --format json",
+                eval(Some("x"), Format::Json, Way::Ask { runs: 3, resume: Some("s".into()) }),
+            ),
+            ("eval --corpus d --answers a", eval(None, Format::Text, Way::Score("a".into()))),
+            (
+                "eval --corpus d --export-prompts e -c x",
+                eval(Some("x"), Format::Text, Way::Export("e".into())),
             ),
             ("report", Command::Report { db: DB.into(), query: None }),
             (
@@ -227,6 +245,16 @@ mod tests {
             ),
             ("reanalyse --db x", "reanalyse: it needs to be told what, or --all"),
             ("reanalyse --all --id 1", "reanalyse: it takes --all or a part of it, not both"),
+            ("analyze --format xml", "analyze: --format \"xml\" is not text or json; see tasseo"),
+            ("eval", "eval: it needs --corpus; see tasseograph eval --help"),
+            ("eval --corpus d --repeat 0", "eval: --repeat \"0\" is outside 1..=100; see"),
+            ("eval --corpus d --repeat x", "eval: --repeat \"x\" is outside 1..=100"),
+            (
+                "eval --corpus d --answers a --export-prompts e",
+                "eval: it takes --export-prompts or",
+            ),
+            ("eval --corpus d --answers a --resume s", "eval: --repeat and --resume are for"),
+            ("eval --corpus d --export-prompts e", "eval: --export-prompts needs --config"),
             ("host-key", "host-key: it needs the name of a host; see tasseograph host-key --help"),
             ("host-key a b", "unexpected argument \"b\""),
         ] {

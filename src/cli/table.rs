@@ -1,7 +1,7 @@
 //! The table of commands: arguments, options, what they do, an example of each, and the command
 //! that they make. The parser, `--help` and the manual page are made from it.
 
-use super::{Command, Given, Input, Which};
+use super::{Analyze, Command, Eval, Given, Which};
 
 /// One command. All but `make` is text for people.
 pub(super) struct Spec {
@@ -39,6 +39,11 @@ pub(super) const DB: &str = "/var/lib/tasseograph/tasseograph.db";
 
 const CHECK: Opt = opt("check-config", "", "check the configuration, and exit");
 const DB_FILE: Opt = opt("db", "FILE", "the database; default /var/lib/tasseograph/tasseograph.db");
+
+const ASKED: Opt = config(
+    "ask the endpoints of this collector's configuration; without it the signature table alone",
+);
+const FORMAT: Opt = opt("format", "FORMAT", "text, the default, or json");
 
 pub(super) const WHAT: &str = "reads kernel logs for the first signs of failing hardware";
 
@@ -88,19 +93,31 @@ pub(super) const COMMANDS: &[Spec] = &[
         more: "Reads a file in any usual form (dmesg, journalctl -k, syslog, /dev/kmsg), standard \
                input for -, or without an argument this host's own log, which takes root or \
                CAP_SYSLOG. No daemon is needed.",
-        options: &[config(
-            "ask the endpoints of this collector's configuration; without it the signature table \
-             alone",
-        )],
+        options: &[
+            ASKED,
+            FORMAT,
+            opt("exit-status", "", "exit with 0 ok, 1 warning, 2 critical, 3 unknown"),
+        ],
         example: "dmesg | tasseograph analyze -",
-        make: |given| {
-            let input = match given.argument() {
-                None => Input::Ring,
-                Some(dash) if dash == "-" => Input::Stdin,
-                Some(path) => Input::File(path.into()),
-            };
-            Ok(Command::Analyze { input, config: given.path("config") })
-        },
+        make: |given| Analyze::read(given).map(Command::Analyze),
+    },
+    Spec {
+        name: "eval",
+        arguments: "",
+        what: "measure endpoints on kernel logs with labels",
+        more: "Has every log of a folder analysed, and tells what was found and missed.",
+        options: &[
+            opt("corpus", "DIR", "the folder of NAME.log and NAME.json files"),
+            ASKED,
+            FORMAT,
+            opt("repeat", "N", "so many runs of each log, 1 to 100"),
+            opt("resume", "FILE", "keep finished runs in it, and do none of them again"),
+            opt("baseline", "", "tell what two simple ways of raising alarms come to"),
+            opt("export-prompts", "DIR", "write the questions into it, and ask nobody"),
+            opt("answers", "DIR", "score the answers that are in it, and ask nobody"),
+        ],
+        example: "tasseograph eval --corpus incidents -c collector.yaml",
+        make: |given| Eval::read(given).map(Command::Eval),
     },
     Spec {
         name: "explain",
@@ -192,8 +209,13 @@ fn which(given: &Given) -> Result<Which, String> {
 pub(super) type Row = (&'static str, &'static str);
 
 pub(super) const EXIT_CODES: &[Row] = &[
-    ("0", "done; analyze ends so whatever it found"),
-    ("1", "failed; analyze: or no line is in a known form, and nothing was found"),
+    ("0", "done; analyze ends so whatever it found, but with --exit-status"),
+    (
+        "1",
+        "failed; analyze: or no line is in a known form, and nothing was found; eval: or a case \
+         could not be analysed",
+    ),
+    ("1, 2, 3", "analyze --exit-status: warning, critical, unknown"),
     ("64", "wrong usage"),
     ("77", "no permission to read the kernel log"),
     ("78", "wrong configuration, an address in use, no certificate store"),

@@ -3,7 +3,9 @@
 //! Pure: prints nothing, reads nothing.
 
 mod findings;
+mod judged;
 mod table;
 
-pub(crate) use findings::render_findings;
-pub(crate) use table::render_table;
+pub(crate) use findings::Look;
+pub(crate) use judged::{Judged, render_judged};
+pub(crate) use table::{render_columns, render_table};

@@ -6,24 +6,36 @@ const CELL_CHARS_MAX: usize = 100;
 /// Columns as wide as their widest cell, a rule under the head, a line that counts the rows; `of`
 /// is how many there are with those that are not shown.
 pub(crate) fn render_table(columns: &[String], rows: &[Vec<String>], of: usize) -> String {
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.chain(columns.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
-    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+    let count = rows.len();
+    let rows = rows.iter().map(|row| row.iter().map(|cell| shown(cell)).collect());
+    let mut all: Vec<Vec<String>> = std::iter::once(columns.to_vec()).chain(rows).collect();
+    let rule = widths(&all).into_iter().map(|width| "-".repeat(width)).collect();
+    all.insert(1, rule);
+    let mut out = render_columns(&all);
+    let all = if of > count { format!(" of {of}") } else { String::new() };
+    out.push_str(&format!("({count}{all} {})\n", if of == 1 { "row" } else { "rows" }));
+    out
+}
+
+/// Rows of which each column is as wide as its widest cell; whole cells, without a rule.
+pub(crate) fn render_columns(rows: &[Vec<String>]) -> String {
+    let widths = widths(rows);
     let mut out = String::new();
-    for row in [columns, &rule].into_iter().chain(rows.iter().map(Vec::as_slice)) {
+    for row in rows {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         out.push('\n');
     }
-    let count = rows.len();
-    let all = if of > count { format!(" of {of}") } else { String::new() };
-    out.push_str(&format!("({count}{all} {})\n", if of == 1 { "row" } else { "rows" }));
     out
+}
+
+fn widths(rows: &[Vec<String>]) -> Vec<usize> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    (0..columns).map(width).collect()
 }
 
 fn shown(cell: &str) -> String {

@@ -18,5 +18,6 @@ pub(crate) mod out;
 pub(crate) mod probe;
 pub(crate) mod random;
 pub(crate) mod syncer;
+pub(crate) mod terminal;
 pub(crate) mod tls;
 mod verify;

@@ -1,6 +1,6 @@
 //! What commands print, and how a command says that it cannot go on.
 
-use std::io::{ErrorKind, Write, stderr, stdout};
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 
 /// To stdout. A reader that has gone (`| head`) is no error; with a disk that is full this says so,
 /// and is `false`.
@@ -18,4 +18,13 @@ pub(crate) fn print(text: &str) -> bool {
 /// To stderr, as `tasseograph: ...`.
 pub(crate) fn complain(text: &str) {
     drop(writeln!(stderr().lock(), "tasseograph: {text}"));
+}
+
+/// How far a long command is: in place of what it said last, where stderr is a terminal, and
+/// nowhere else.
+pub(crate) fn progress(text: &str) {
+    let mut to = stderr().lock();
+    if to.is_terminal() {
+        drop(write!(to, "\r\x1b[K{text}").and_then(|()| to.flush()));
+    }
 }

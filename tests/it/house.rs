@@ -51,6 +51,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("jiff", &["src/time/"]),
     ("lexopt", &["src/cli/"]),
     ("log", &["src/"]), // less where the room decides
+    ("regex", &["src/eval/"]),
     ("ring", &["src/sys/", "src/gate/"]),
     ("rusqlite", &["src/store/"]),
     ("rustix", &["src/sys/", "src/gate/"]),

@@ -1,0 +1,216 @@
+//! One kernel log as `tasseograph analyze` judged it, for people and for programs.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::findings::{Ink, Look, render_findings};
+use crate::analysis::{Issue, Status, Verdict, signature_count};
+use crate::kernel::{Log, Record};
+
+pub(crate) struct Judged<'a> {
+    /// Of the log, for people.
+    name: &'a str,
+    log: &'a Log,
+    verdict: &'a Verdict,
+    provider: &'a str,
+    model: &'a str,
+    notes: Vec<&'a str>,
+}
+
+const NOTHING_SAID: &str =
+    "unknown: no line is in a known form of a kernel log; 0 findings say nothing";
+
+impl<'a> Judged<'a> {
+    /// `by` is the provider and the model; `notes` are doubts about the verdict.
+    pub(crate) fn new(
+        name: &'a str,
+        log: &'a Log,
+        verdict: &'a Verdict,
+        by: (&'a str, &'a str),
+        notes: Vec<&'a str>,
+    ) -> Self {
+        Self { name, log, verdict, provider: by.0, model: by.1, notes }
+    }
+
+    /// `None`: a file that is no kernel log has no findings either, and is not fine for that.
+    pub(crate) fn status(&self) -> Option<Status> {
+        let nothing_known = self.log.unreadable == self.log.records.len();
+        let nothing_said = nothing_known && self.verdict.issues.is_empty();
+        (!nothing_said).then_some(self.verdict.status)
+    }
+
+    /// For programs.
+    pub(crate) fn object(&self) -> Value {
+        let issues = serde_json::from_str(&self.verdict.issues_json());
+        let mut issues: Vec<Value> = issues.expect("issues are JSON: we wrote them");
+        for (issue, (_, time)) in issues.iter_mut().zip(self.issues()) {
+            issue["time"] = json!(time);
+        }
+        let [from, to] = self.ends().map(|record| record.and_then(time));
+        json!({
+            "status": self.status().map_or("unknown", Status::name),
+            "issues": issues,
+            "read": {
+                "name": self.name, "records": self.log.records.len(), "lines": self.log.lines,
+                "unreadable": self.log.unreadable, "from": from, "to": to,
+            },
+            "looked_for": {"signatures": signature_count()},
+            "by": {"provider": self.provider, "model": self.model},
+            "notes": self.notes,
+        })
+    }
+
+    /// Each with when its evidence was logged.
+    fn issues(&self) -> Vec<(&Issue, Option<String>)> {
+        let issues = &self.verdict.issues;
+        let mut first: HashMap<&str, Option<&Record>> =
+            issues.iter().map(|issue| (issue.evidence.as_str(), None)).collect();
+        for record in &self.log.records {
+            if let Some(first) = first.get_mut(record.text.as_str()) {
+                first.get_or_insert(record);
+            }
+        }
+        let time = |issue: &Issue| first[issue.evidence.as_str()].and_then(time);
+        issues.iter().map(|issue| (issue, time(issue))).collect()
+    }
+
+    /// The first and the last record that carry a time.
+    fn ends(&self) -> [Option<&Record>; 2] {
+        let timed = || self.log.records.iter().filter(|record| time(record).is_some());
+        [timed().next(), timed().next_back()]
+    }
+
+    fn heading(&self) -> String {
+        let count = self.log.records.len();
+        let records = if count == 1 { "record" } else { "records" };
+        let mut text = format!("{}: {count} {records}", self.name);
+        match self.log.unreadable {
+            0 => {}
+            all if all == count => text.push_str(", in no known form, taken as text"),
+            some => text.push_str(&format!(", {some} of them in no known form, taken as text")),
+        }
+        if let [Some(first), Some(last)] = self.ends() {
+            text.push_str(&span(first, last));
+        }
+        text
+    }
+
+    fn looked_for(&self) -> String {
+        let asked = if self.provider == "builtin" {
+            String::new()
+        } else {
+            format!("; asked {} ({})", self.model, self.provider)
+        };
+        format!("looked for {} signatures of failing hardware{asked}", signature_count())
+    }
+}
+
+pub(crate) fn render_judged(judged: &Judged<'_>, look: Look) -> String {
+    let mut text = look.folded(Ink::Plain, &judged.heading(), 0);
+    text.push_str(&look.folded(Ink::Faint, &judged.looked_for(), 0));
+    text.push('\n');
+    let issues = judged.issues();
+    if !issues.is_empty() {
+        text.push_str(&render_findings(&issues, look));
+        text.push('\n');
+    }
+    let Some(status) = judged.status() else {
+        return text + &look.folded(Ink::Warning, NOTHING_SAID, 0);
+    };
+    let (count, provider, model) = (issues.len(), judged.provider, judged.model);
+    let findings = if count == 1 { "finding" } else { "findings" };
+    let said = format!("{}: {count} {findings} by {provider} ({model})", status.name());
+    text.push_str(&look.folded(Ink::of(status), &said, 0));
+    for note in &judged.notes {
+        text.push_str(&look.folded(Ink::Plain, &format!("note: {note}"), 0));
+    }
+    text
+}
+
+/// As the log has it: a wall-clock stamp, else seconds since the kernel started.
+fn time(record: &Record) -> Option<String> {
+    let seconds = |usec: u64| format!("{}.{:06} s", usec / 1_000_000, usec % 1_000_000);
+    record.stamp.clone().or_else(|| record.usec.map(seconds))
+}
+
+/// How long a log is, where the kernel's clock tells; else from when to when.
+fn span(first: &Record, last: &Record) -> String {
+    match (first.usec, last.usec) {
+        (Some(from), Some(to)) if to >= from => {
+            format!(", over {}", about(Duration::from_micros(to - from)))
+        }
+        _ => match (time(first), time(last)) {
+            (Some(from), Some(to)) if from != to => format!(", {from} to {to}"),
+            (Some(at), _) => format!(", {at}"),
+            _ => String::new(),
+        },
+    }
+}
+
+/// Two units of it: `14 h 22 min`.
+fn about(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..60 => format!("{seconds}.{} s", span.subsec_millis() / 100),
+        60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3_600..172_800 => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
+        _ => format!("{} days {} h", seconds / 86_400, seconds / 3_600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::judge;
+    use crate::kernel::read_log;
+
+    fn heading(log: &str) -> String {
+        let (log, verdict) = (read_log(log.as_bytes()), Verdict::from_issues(vec![]));
+        Judged::new("f", &log, &verdict, ("builtin", "m"), vec![]).heading()
+    }
+
+    #[test]
+    fn the_heading_says_what_was_read() {
+        for (log, expected) in [
+            ("[    1.0] a\n", "f: 1 record, over 0.0 s"),
+            ("no form\n", "f: 1 record, in no known form, taken as text"),
+            (
+                "[    1.0] a\n[   61.5] b\nc\n",
+                ", 1 of them in no known form, taken as text, over 1 min 0 s",
+            ),
+            ("6,1,5,-;a\n6,2,51725000005,-;b\n", "f: 2 records, over 14 h 22 min"),
+            ("6,1,0,-;a\n6,2,259200000000,-;b\n", "f: 2 records, over 3 days 0 h"),
+            ("6,1,0,-;a\n6,2,90000000000,-;b\n", "f: 2 records, over 25 h 0 min"),
+            (
+                "Feb  3 12:25:01 h kernel: a\nFeb  3 12:30:00 h kernel: b\n",
+                "f: 2 records, Feb  3 12:25:01 to Feb  3 12:30:00",
+            ),
+        ] {
+            let shown = heading(log);
+            assert!(shown.ends_with(expected), "{shown}\n{expected}");
+        }
+    }
+
+    #[test]
+    fn programs_get_one_object() {
+        let log = read_log(b"[    7.25] EDAC MC0: 1 UE memory read error on DIMM_A1\n[   9.0] x\n");
+        let verdict = judge(&log.records);
+        let judged = Judged::new("f", &log, &verdict, ("builtin", "signatures"), vec!["a note"]);
+        let object = judged.object();
+        assert_eq!(object["status"], "critical");
+        let issue = &object["issues"][0];
+        assert_eq!(issue["evidence"], "EDAC MC0: 1 UE memory read error on DIMM_A1");
+        assert_eq!(issue["time"], "7.250000 s");
+        let read = json!({"name": "f", "records": 2, "lines": 2, "unreadable": 0,
+                          "from": "7.250000 s", "to": "9.000000 s"});
+        assert_eq!(object["read"], read);
+        assert_eq!(object["notes"], json!(["a note"]));
+        assert!(object["looked_for"]["signatures"].as_u64().unwrap() > 10);
+        let nothing = read_log(b"no form\n");
+        let verdict = judge(&nothing.records);
+        let judged = Judged::new("f", &nothing, &verdict, ("builtin", "signatures"), vec![]);
+        assert_eq!(judged.object()["status"], "unknown");
+    }
+}
