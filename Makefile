@@ -24,7 +24,7 @@ CARGO_DEB = .tools/cargo-deb/bin/cargo-deb
 CARGO_DEB_VERSION = 3.8.0
 
 .PHONY: build build-linux dist deb test test-musl test-dist test-deb test-reproducible check deny \
-	demo bench soak powercut real-model install clean
+	demo bench eval soak powercut real-model install clean
 
 build:
 	$(CARGO) build --release --locked
@@ -93,6 +93,13 @@ demo: build
 
 bench:
 	$(CARGO) bench --locked
+
+# The signature table on a folder of labelled logs, beside two simple ways to raise an alarm.
+CORPUS ?= ../shared/corpus
+
+eval: build
+	@if test -d "$(CORPUS)"; then dist/tasseograph eval --corpus "$(CORPUS)" --baseline; \
+	else echo "eval: skipped: no folder $(CORPUS); name one of labelled logs with CORPUS="; fi
 
 # Both daemons killed at random and at named points while lines are written to the kernel log, then
 # what was written compared with what is stored; power cuts, where root may mount an image; and twins

@@ -14,6 +14,8 @@ mod object;
 mod outcome;
 mod score;
 mod state;
+#[cfg(test)]
+mod tests;
 mod text;
 mod why;
 mod yardstick;

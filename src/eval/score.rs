@@ -74,7 +74,7 @@ impl<'a> Text<'a> {
         found.map(lines).collect()
     }
 
-    /// Where the evidence stands; of several lines each by itself, where they do not stand together.
+    /// Where the evidence stands; where its lines do not stand together, each of them by itself.
     pub(super) fn places(&self, evidence: &str) -> Vec<Lines> {
         let whole = self.places_of(evidence);
         if !whole.is_empty() {
@@ -167,108 +167,5 @@ fn worth(finding: &Finding, label: &Label, text: &Text<'_>, matches: &[Vec<Lines
         (false, _) => Worth::Shows(shown),
         (true, true) => Worth::Tolerated,
         (true, false) => Worth::FalseAlarm,
-    }
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use crate::analysis::{Severity, Source, Status};
-
-    const LOG: &str = "[    1.0] usb 1-1: new device\n[    2.0] frob0: parity is odd\n\
-                       [    2.1] frob0: retried\n[    3.0] frob1: all is well\n\
-                       [    4.0] long line that a mail\nprogram wrapped\n\
-                       [    5.0] \x1b[31mfrob2:\x1b[0m  red\t\u{e9}\x07 alert\n";
-
-    /// `category|evidence`, `?` before it for what no record says, `u` for a program's words.
-    pub(crate) fn finding(text: &str) -> Finding {
-        let (category, evidence) = text.split_once('|').unwrap();
-        let name = category.trim_start_matches(['?', 'u']);
-        let category_of = |name: &str| Category::from_name(name).unwrap();
-        Finding {
-            severity: Severity::Warning,
-            category: category_of(name),
-            summary: "s".into(),
-            evidence: evidence.into(),
-            source: Source::Rule,
-            confirmed: false,
-            verified: !category.starts_with('?'),
-            user_text: category.starts_with('u'),
-        }
-    }
-
-    pub(crate) fn said(status: Status, findings: &[&str]) -> Said {
-        let findings = findings.iter().map(|text| finding(text)).collect();
-        Said { status, model_status: None, findings }
-    }
-
-    pub(crate) fn label(status: &str, issues: &[(&str, &str)], accept: &[&str]) -> Label {
-        let issues: Vec<_> = issues
-            .iter()
-            .map(|(category, must_match)| {
-                serde_json::json!({"category": category, "must_match": must_match})
-            })
-            .collect();
-        let json = serde_json::json!({
-            "expected": {"status": status, "issues": issues, "accept_category": accept},
-        });
-        Label::parse(json.to_string().as_bytes()).ok().unwrap()
-    }
-
-    fn check(issues: &[(&str, &str)], accept: &[&str], findings: &[&str], expected: &str) {
-        let label = label("critical", issues, accept);
-        let score = score(&label, &Text::new(LOG.as_bytes()), Some(&said(Status::Ok, findings)));
-        let worth = |worth: &Worth| match worth {
-            Worth::Shows(issues) => issues.iter().map(ToString::to_string).collect::<String>(),
-            Worth::Tolerated => "-".to_owned(),
-            Worth::FalseAlarm => "!".to_owned(),
-        };
-        let worth: Vec<_> = score.worth.iter().map(worth).collect();
-        assert_eq!(worth.join(" "), expected, "{issues:?} {accept:?} {findings:?}");
-        let found = (0..issues.len()).map(|at| expected.contains(&at.to_string()));
-        assert_eq!(score.found, found.collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn a_finding_shows_an_issue_by_its_category_and_the_place_of_its_evidence() {
-        let odd = [("driver", "parity is odd")];
-        for (accept, findings, expected) in [
-            (&[][..], &["driver|frob0: parity is odd"][..], "0"),
-            // A part of it, in other white space.
-            (&[], &["driver|parity  is\todd"], "0"),
-            // Next to it, and farther off.
-            (&[], &["driver|usb 1-1: new device", "driver|frob0: retried"], "0 0"),
-            (&[], &["driver|frob1: all is well"], "!"),
-            (&[], &["driver|nothing of the kind", "driver|"], "! !"),
-            (&[], &["memory|frob0: parity is odd"], "!"),
-            (&["memory"], &["memory|frob0: parity is odd", "memory|frob1: all is"], "0 -"),
-            (&["memory"], &["network|frob0: parity is odd"], "!"),
-            // What is not verified, or only a program's words, shows nothing.
-            (&[], &["?driver|frob0: parity is odd", "udriver|frob0: parity is odd"], "! !"),
-            // Two lines of evidence that stand apart.
-            (&[], &["driver|frob1: all is well\nfrob0: parity is odd"], "0"),
-            (&[], &[], ""),
-        ] {
-            check(&odd, accept, findings, expected);
-        }
-        let two = [("driver", "parity is odd"), ("driver", r"mail\s+program")];
-        check(&two, &[], &["driver|long line that a mail program wrapped"], "1");
-        check(&two, &[], &["driver|frob0: retried", "driver|that a mail"], "0 1");
-        // As readers write it: without colours, with escapes.
-        check(&[("driver", "frob2")], &[], &[r"driver|frob2: red \xc3\xa9\x07 alert"], "0");
-        check(&[("driver", "^program")], &[], &["driver|frob2: red"], "0");
-    }
-
-    #[test]
-    fn one_of_the_accepted_statuses_is_right() {
-        let label = label("warning", &[], &[]);
-        let text = Text::new(b"");
-        for (said, right) in [
-            (Some(said(Status::Warning, &[])), true),
-            (Some(said(Status::Critical, &[])), false),
-            (None, false),
-        ] {
-            assert_eq!(score(&label, &text, said.as_ref()).status_right, right);
-        }
     }
 }

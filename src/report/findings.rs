@@ -181,8 +181,8 @@ mod tests {
     #[test]
     fn a_finding_shows_its_evidence_and_its_doubt() {
         let issue = gone();
-        let lines = "SEVERITY  CATEGORY  FINDING\ncritical  storage   nvme0 has gone\n                    \
-                     > nvme nvme0: controller is down\n";
+        let lines = "SEVERITY  CATEGORY  FINDING\ncritical  storage   nvme0 has gone\n\
+                     \x20                   > nvme nvme0: controller is down\n";
         assert_eq!(render_findings(&[(&issue, None)], PLAIN), lines);
         for (source, verified, confirmed, user_text, expected) in [
             (Source::Model, false, false, false, "  (no record says this)  (a model's finding)"),
