@@ -1,5 +1,6 @@
 //! `tasseograph eval`: has every case analysed, and prints the figures.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use serde_json::json;
@@ -167,7 +168,7 @@ fn answered<'a>(
     asking: Option<&Asking>,
 ) -> Result<Vec<Trial<'a>>, String> {
     let answers = Answers::read(folder)?;
-    let mut ids = Vec::new();
+    let mut ids = HashSet::new();
     let mut trials = Vec::new();
     for case in &corpus.cases {
         let records = case.read().records;
@@ -178,8 +179,10 @@ fn answered<'a>(
     }
     let strays = answers.strays(&ids);
     if strays > 0 {
+        let all = answers.count();
         out::complain(&format!(
-            "{strays} answers in {} belong to no question: another corpus, prompt or --config",
+            "{}: {strays} of {all} answers belong to no question: they are to another corpus, \
+             prompt or --config",
             files::quoted(folder)
         ));
     }

@@ -4,7 +4,7 @@
 //! `requests.jsonl` has the form of OpenAI's batches. A question's id names its case and holds a
 //! digest of its words, so that an answer to another question is never taken for one to this.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
 
@@ -132,9 +132,13 @@ impl Answers {
         Ok(answers)
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.by_id.len()
+    }
+
     /// How many belong to none of these questions.
-    pub(super) fn strays(&self, ids: &[String]) -> usize {
-        self.by_id.keys().filter(|id| !ids.contains(id)).count()
+    pub(super) fn strays(&self, ids: &HashSet<String>) -> usize {
+        self.by_id.keys().filter(|id| !ids.contains(*id)).count()
     }
 
     /// What the answers to a case's questions come to, all of which have to be there.
@@ -174,7 +178,10 @@ impl Answers {
                 let prompt_bytes = question.prompt.system.len() + question.prompt.user.len();
                 let asked = Asked { manner: Manner::new(), prompt_bytes, secrets: &[] };
                 let status = answer.pointer("/status_code").and_then(Value::as_u64);
-                let status = status.and_then(|status| u16::try_from(status).ok()).unwrap_or(200);
+                // An error by itself is a question that was never answered, and cost nothing.
+                let never = object.get("error").is_some_and(|error| !error.is_null());
+                let status = status.and_then(|status| u16::try_from(status).ok());
+                let status = status.unwrap_or(if never { 500 } else { 200 });
                 let body = object.get("body").unwrap_or(answer).to_string();
                 let heard = read_answer(&asked, status, None, body.as_bytes());
                 let price = asking.and_then(|asking| asking.price);

@@ -66,7 +66,7 @@ impl Look {
     pub(super) fn folded(self, ink: Ink, text: &str, indent: usize) -> String {
         let room = self.width.map(|width| width.saturating_sub(indent).max(FOLD_WIDTH_MIN));
         let lines: Vec<_> =
-            fold(text, room).iter().map(|line| self.paint(ink, line) + "\n").collect();
+            fold(text, room).iter().map(|line| self.paint(ink, line.trim_end()) + "\n").collect();
         lines.join(&" ".repeat(indent))
     }
 
@@ -131,14 +131,16 @@ fn finding(issue: &Issue, time: Option<&str>, look: Look) -> String {
         (format!("{name}{:<category$}", issue.category.name()), INDENT)
     };
     out.push_str(&look.folded(Ink::Plain, &issue.summary, indent));
-    let evidence = format!("> {}{}", issue.evidence, aside(issue, time));
-    out.push_str(&" ".repeat(indent));
-    out.push_str(&look.folded(Ink::Faint, &evidence, indent));
+    let below = [Some(format!("> {}", issue.evidence)), aside(issue, time)];
+    for text in below.into_iter().flatten() {
+        out.push_str(&" ".repeat(indent));
+        out.push_str(&look.folded(Ink::Faint, &text, indent));
+    }
     out
 }
 
-/// When, what is doubtful about it, and who says so.
-fn aside(issue: &Issue, time: Option<&str>) -> String {
+/// When, what is doubtful about it, and who says so; `None` where there is nothing to say.
+fn aside(issue: &Issue, time: Option<&str>) -> Option<String> {
     let doubt = match (issue.verified, issue.user_text) {
         (false, _) => Some("no record says this"),
         (true, true) => Some("only a program says this"),
@@ -150,8 +152,9 @@ fn aside(issue: &Issue, time: Option<&str>) -> String {
         (Source::Rule, false) => None,
     };
     let time = time.map(|time| format!("at {time}"));
-    let asides = time.into_iter().chain(doubt.into_iter().chain(by).map(str::to_owned));
-    asides.map(|aside| format!("  ({aside})")).collect()
+    let asides = time.into_iter().chain([doubt, by].into_iter().flatten().map(str::to_owned));
+    let asides: Vec<_> = asides.collect();
+    (!asides.is_empty()).then(|| asides.join("; "))
 }
 
 #[cfg(test)]
@@ -185,14 +188,15 @@ mod tests {
                      \x20                   > nvme nvme0: controller is down\n";
         assert_eq!(render_findings(&[(&issue, None)], PLAIN), lines);
         for (source, verified, confirmed, user_text, expected) in [
-            (Source::Model, false, false, false, "  (no record says this)  (a model's finding)"),
-            (Source::Model, true, false, true, "  (only a program says this)  (a model's finding)"),
-            (Source::Model, true, false, false, "  (a model's finding)"),
-            (Source::Rule, true, true, false, "  (a model says so too)"),
+            (Source::Model, false, false, false, "; no record says this; a model's finding"),
+            (Source::Model, true, false, true, "; only a program says this; a model's finding"),
+            (Source::Model, true, false, false, "; a model's finding"),
+            (Source::Rule, true, true, false, "; a model says so too"),
+            (Source::Rule, true, false, false, ""),
         ] {
             let issue = Issue { source, verified, confirmed, user_text, ..issue.clone() };
             let shown = render_findings(&[(&issue, Some("1.5 s".into()))], PLAIN);
-            assert!(shown.ends_with(&format!("down  (at 1.5 s){expected}\n")), "{shown}");
+            assert!(shown.ends_with(&format!("{:INDENT$}at 1.5 s{expected}\n", "")), "{shown}");
         }
     }
 

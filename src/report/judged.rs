@@ -108,7 +108,7 @@ impl<'a> Judged<'a> {
 }
 
 pub(crate) fn render_judged(judged: &Judged<'_>, look: Look) -> String {
-    let mut text = look.folded(Ink::Plain, &judged.heading(), 0);
+    let mut text = look.folded(Ink::Strong, &judged.heading(), 0);
     text.push_str(&look.folded(Ink::Faint, &judged.looked_for(), 0));
     text.push('\n');
     let issues = judged.issues();

@@ -78,7 +78,7 @@ fn one_log_in_any_usual_form() {
         assert!(shown.contains(": 1 record, "), "{form}: {shown}");
         assert!(shown.contains("critical  memory   "), "{form}: {shown}");
         assert!(
-            shown.contains("> EDAC MC0: 1 UE memory read error on DIMM_A1  (at "),
+            shown.contains("> EDAC MC0: 1 UE memory read error on DIMM_A1\n"),
             "{form}: {shown}"
         );
         assert!(shown.contains("critical: 1 finding by builtin (signatures)\n"), "{form}: {shown}");

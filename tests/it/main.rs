@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod agent;
+mod analyze;
 mod attack;
 mod chain;
 mod chain_rules;
@@ -17,6 +18,7 @@ mod conflict;
 mod database;
 mod delivery;
 mod endpoint;
+mod eval;
 mod gate;
 mod house;
 mod ingest;
