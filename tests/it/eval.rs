@@ -19,7 +19,10 @@ fn corpus() -> Folder {
         folder.write(&format!("{name}.log"), log);
         folder.write(&format!("{name}.json"), &label.to_string());
     };
-    let issue = |category: &str, must_match: &str| json!([{"category": category, "must_match": must_match}]);
+    let issue = |category: &str, must_match: &str| {
+        let issue = json!({"category": category, "must_match": must_match});
+        json!([issue])
+    };
     put(
         "memory-1",
         &format!("{CALM}{UE}"),

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::support::scripted::{Act, Scripted, completion};
 use super::support::{Collector, Folder, binary, certificates, must_succeed, run, text};
 
 fn readme() -> String {
@@ -277,4 +278,48 @@ fn its_installation_keeps_a_configuration_that_is_there() {
     assert!(unit.contains("\nExecStart=/opt/tg/bin/tasseograph agent "), "{unit}");
     let installed = Command::new(there.join("opt/tg/bin/tasseograph")).arg("--version").output();
     must_succeed(&installed.unwrap());
+}
+
+/// The commands of "Choosing a model", on the label that stands there.
+#[test]
+fn its_evaluation_runs() {
+    let readme = readme();
+    let section = readme.split("\n## Choosing a model\n").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let of = |language: &str| -> Vec<&str> {
+        let begin = format!("\n```{language}\n");
+        let blocks = section.split(begin.as_str()).skip(1);
+        blocks.map(|block| block.split("```").next().unwrap()).collect()
+    };
+    let folder = Folder::new();
+    for made in ["incidents", "answers", "bin"] {
+        std::fs::create_dir(folder.path(made)).unwrap();
+    }
+    let program = env!("CARGO_BIN_EXE_tasseograph");
+    std::os::unix::fs::symlink(program, folder.path("bin/tasseograph")).unwrap();
+    let [label] = of("json")[..] else { panic!("one label") };
+    folder.write("incidents/a.json", label);
+    folder.write("incidents/a.log", "[  517.252418] EDAC MC0: 1 UE memory read error on DIMM_A1\n");
+    let endpoint =
+        Scripted::start(|_, _| Act::Answer(200, completion(r#"{"status": "ok", "issues": []}"#)));
+    let config = format!("llm_endpoints:\n{}", endpoint.endpoint(""));
+    folder.write("collector.yaml", &config);
+    let path = format!("{}:{}", folder.path("bin").display(), std::env::var("PATH").unwrap());
+    let commands: Vec<&str> = of("sh").into_iter().flat_map(str::lines).collect();
+    assert!(commands.len() >= 4, "{commands:?}");
+    for command in commands {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]).current_dir(folder.path("")).env("PATH", &path);
+        let output = shell.output().unwrap();
+        must_succeed(&output);
+        let shown = text(&output.stdout);
+        if let Ok(questions) = std::fs::read_to_string(folder.path("questions/requests.jsonl")) {
+            let mut question: serde_json::Value = serde_json::from_str(&questions).unwrap();
+            question["content"] = r#"{"status": "ok"}"#.into();
+            folder.write("answers/output.jsonl", &question.to_string());
+        }
+        let right = shown.contains("status right         ") && shown.contains(" (100 %)\n");
+        assert!(right || command.contains("--export-prompts"), "{command}: {shown}");
+    }
+    assert_eq!(endpoint.count(), 3, "of three runs");
 }
