@@ -97,8 +97,9 @@ bench:
 # The signature table on a folder of labelled logs, beside two simple ways to raise an alarm.
 CORPUS ?= ../shared/corpus
 
-eval: build
-	@if test -d "$(CORPUS)"; then dist/tasseograph eval --corpus "$(CORPUS)" --baseline; \
+eval:
+	@if test -d "$(CORPUS)"; then $(MAKE) -s build && \
+		dist/tasseograph eval --corpus "$(CORPUS)" --baseline; \
 	else echo "eval: skipped: no folder $(CORPUS); name one of labelled logs with CORPUS="; fi
 
 # Both daemons killed at random and at named points while lines are written to the kernel log, then

@@ -4,6 +4,7 @@
 
 use super::figures::{Figures, Group, Share};
 use super::yardstick::Yardstick;
+use crate::kernel::escape_controls;
 use crate::report::render_columns;
 
 impl Share {
@@ -34,7 +35,8 @@ pub(super) fn render(figures: &Figures, heading: &str) -> String {
     out.push('\n');
     out.push_str(&render_columns(&yardsticks(&figures.yardsticks)));
     out.push_str(&failures(figures));
-    out
+    // Names of files and of marks are whatever somebody made them.
+    out.lines().map(|line| escape_controls(line) + "\n").collect()
 }
 
 fn summary(figures: &Figures) -> Vec<Vec<String>> {
@@ -179,7 +181,7 @@ fn failures(figures: &Figures) -> String {
     for failure in &figures.failures {
         out.push_str(&format!("  {}\n", failure.case));
         for why in &failure.why {
-            out.push_str(&format!("    {}\n", crate::kernel::escape_controls(why)));
+            out.push_str(&format!("    {why}\n"));
         }
     }
     out

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::findings::{Ink, Look, render_findings};
 use crate::analysis::{Issue, Status, Verdict, signature_count};
-use crate::kernel::{Log, Record};
+use crate::kernel::{Log, Record, escape_controls};
 
 pub(crate) struct Judged<'a> {
     /// Of the log, for people.
@@ -85,7 +85,7 @@ impl<'a> Judged<'a> {
     fn heading(&self) -> String {
         let count = self.log.records.len();
         let records = if count == 1 { "record" } else { "records" };
-        let mut text = format!("{}: {count} {records}", self.name);
+        let mut text = format!("{}: {count} {records}", escape_controls(self.name));
         match self.log.unreadable {
             0 => {}
             all if all == count => text.push_str(", in no known form, taken as text"),

@@ -1,12 +1,12 @@
 //! `eval` on small folders of labelled logs that the tests write.
 
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
 use super::support::scripted::{Act, Scripted, completion, records_asked};
-use super::support::{Folder, must_succeed, run, text};
+use super::support::{Folder, must_succeed, run, skip, text};
 
 const UE: &str = "[  517.252418] EDAC MC0: 1 UE memory read error on DIMM_A1\n";
 const ODD: &str = "[  600.000000] frob 0000:3b:00.0: parity of the frobnicator is odd\n";
@@ -93,6 +93,33 @@ fn the_signature_table_is_measured_without_any_endpoint() {
     assert_eq!(figures["failures"][0]["case"], "driver-1");
     assert_eq!(figures["spent"]["calls"], 0);
     assert_eq!(figures["beside"].as_array().unwrap().len(), 2);
+}
+
+/// How far it is goes to a terminal's stderr, and the figures alone to stdout.
+#[test]
+fn a_terminal_is_told_how_far_it_is() {
+    let corpus = corpus();
+    let (program, figures) = (env!("CARGO_BIN_EXE_tasseograph"), corpus.path("figures"));
+    let (folder, to) = (corpus.path(""), figures.display());
+    let line = format!("{program} eval --corpus {} > {to}", folder.display());
+    let mut command = Command::new("script");
+    let shown = command.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output();
+    let Ok(shown) = shown else { return skip("no script here") };
+    must_succeed(&shown);
+    let shown = text(&shown.stdout);
+    assert!(shown.contains("\r\x1b[K2 of 5: healthy-1"), "{shown:?}");
+    assert!(shown.ends_with("\r\x1b[K"), "{shown:?}");
+    let figures = std::fs::read_to_string(figures).unwrap();
+    assert!(figures.contains("\nstatus right ") && !figures.contains('\x1b'), "{figures}");
+}
+
+#[test]
+fn make_eval_says_that_it_skips() {
+    let mut make = Command::new("make");
+    make.args(["-s", "eval", "CORPUS=/nonexistent/logs"]).env_remove("MAKEFLAGS");
+    let made = make.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    must_succeed(&made);
+    assert!(text(&made.stdout).starts_with("eval: skipped: no folder /nonexistent/logs"));
 }
 
 #[test]
