@@ -195,15 +195,17 @@ mod tests {
 
     #[test]
     fn programs_get_one_object() {
-        let log = read_log(b"[    7.25] EDAC MC0: 1 UE memory read error on DIMM_A1\n[   9.0] x\n");
+        let line = "EDAC MC0: 1 UE memory read error on DIMM_A1";
+        let log = format!("[    7.25] {line}\n[    8.0] {line}\n[    9.0] x\n");
+        let log = read_log(log.as_bytes());
         let verdict = judge(&log.records);
         let judged = Judged::new("f", &log, &verdict, ("builtin", "signatures"), vec!["a note"]);
         let object = judged.object();
         assert_eq!(object["status"], "critical");
         let issue = &object["issues"][0];
-        assert_eq!(issue["evidence"], "EDAC MC0: 1 UE memory read error on DIMM_A1");
-        assert_eq!(issue["time"], "7.250000 s");
-        let read = json!({"name": "f", "records": 2, "lines": 2, "unreadable": 0,
+        assert_eq!(issue["evidence"], line);
+        assert_eq!(issue["time"], "7.250000 s", "of the first");
+        let read = json!({"name": "f", "records": 3, "lines": 3, "unreadable": 0,
                           "from": "7.250000 s", "to": "9.000000 s"});
         assert_eq!(object["read"], read);
         assert_eq!(object["notes"], json!(["a note"]));
