@@ -106,6 +106,8 @@ pub(super) struct Figures {
     pub(super) marks: Vec<(String, Group)>,
     /// Findings whose evidence stands in the log, and those that only a program's words show.
     pub(super) verified: Share,
+    /// Of those that are a model's alone.
+    pub(super) model_verified: Share,
     pub(super) user_text: usize,
     pub(super) disagreement: Disagreement,
     pub(super) spent: Spent,
@@ -171,6 +173,7 @@ impl Figures {
             groups: grouped(&scored, |trial| vec![trial.case.label.group.clone()]),
             marks: grouped(&scored, |trial| trial.case.label.marks.clone()),
             verified: Share::default(),
+            model_verified: Share::default(),
             user_text: 0,
             disagreement: Disagreement::default(),
             spent: spent(trials),
@@ -200,6 +203,9 @@ impl Figures {
         let mut shown = vec![false; label.issues.len()];
         for (finding, worth) in said.findings.iter().zip(&score.worth) {
             self.verified.add(finding.verified);
+            if finding.source == Source::Model {
+                self.model_verified.add(finding.verified);
+            }
             self.user_text += usize::from(finding.user_text);
             let right = match worth {
                 Worth::Tolerated => {

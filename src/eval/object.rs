@@ -41,6 +41,7 @@ pub(super) fn object(figures: &Figures, what: Value) -> Value {
         "groups": groups(&figures.groups),
         "marks": groups(&figures.marks),
         "evidence_verified": share(figures.verified),
+        "model_evidence_verified": share(figures.model_verified),
         "user_text": figures.user_text,
         "disagreement": {
             "runs": disagreement.runs,

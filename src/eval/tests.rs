@@ -259,6 +259,7 @@ fn what_models_say_and_take_is_reckoned() {
     outcomes[0].calls = (1..=19).map(|latency| call(latency, true)).collect();
     outcomes[3].calls = vec![call(500, false)];
     let figures = Figures::of(&[Trial { case: &case, outcomes, table }], false);
+    assert_eq!((figures.verified, figures.model_verified), (share(3, 3), share(1, 1)));
     let apart = figures.disagreement;
     assert_eq!((apart.runs, apart.model_lower, apart.model_higher), (3, 1, 1));
     assert_eq!((apart.by_both, apart.by_rule, apart.by_model), (1, 1, 1));

@@ -52,7 +52,7 @@ fn summary(figures: &Figures) -> Vec<Vec<String>> {
                 healthy.runs, healthy.critical, healthy.warning, healthy.findings
             ),
         ],
-        vec!["evidence verified".to_owned(), figures.verified.name()],
+        vec!["evidence verified".to_owned(), verified(figures)],
         vec!["below the table".to_owned(), listed(&figures.below_table)],
     ];
     if figures.user_text > 0 {
@@ -87,6 +87,14 @@ fn summary(figures: &Figures) -> Vec<Vec<String>> {
     }
     rows.extend(spent(figures));
     rows
+}
+
+fn verified(figures: &Figures) -> String {
+    let all = figures.verified.name();
+    match figures.model_verified.of {
+        0 => all,
+        _ => format!("{all}; of a model's own {}", figures.model_verified.name()),
+    }
 }
 
 fn asides(figures: &Figures) -> String {
