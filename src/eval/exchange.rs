@@ -58,7 +58,7 @@ fn split(
         let shown = prompt.shown.start + range.start..prompt.shown.end + range.start;
         let too_long = |asking: &Asking| {
             let body = asking.body(&prompt, Manner::new(), asking.max_tokens);
-            asking.too_long(&body, asking.max_tokens).is_some()
+            asking.too_long(&prompt, &body, asking.max_tokens).is_some()
         };
         if shown.len() > 1 && asking.is_some_and(too_long) {
             let middle = shown.start + shown.len() / 2;
@@ -175,8 +175,7 @@ impl Answers {
         let content = match answer {
             Value::String(text) => text.clone(),
             Value::Object(object) if is_http(object) => {
-                let prompt_bytes = question.prompt.system.len() + question.prompt.user.len();
-                let asked = Asked { manner: Manner::new(), prompt_bytes, secrets: &[] };
+                let asked = Asked { manner: Manner::new(), prompt: &question.prompt, secrets: &[] };
                 let status = answer.pointer("/status_code").and_then(Value::as_u64);
                 // An error by itself is a question that was never answered, and cost nothing.
                 let never = object.get("error").is_some_and(|error| !error.is_null());
