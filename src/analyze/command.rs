@@ -70,7 +70,7 @@ fn judge(
         Format::Json => format!("{:#}\n", judged.object()),
         Format::Text => {
             let look = Look { width: terminal::width(), colour: terminal::colour(environment) };
-            render_judged(&judged, look)
+            render_judged(&judged, look, wanted.exit_status)
         }
     };
     Ok((judged.status(), text))

@@ -67,9 +67,14 @@ impl<'a> Judged<'a> {
         let issues = &self.verdict.issues;
         let mut first: HashMap<&str, Option<&Record>> =
             issues.iter().map(|issue| (issue.evidence.as_str(), None)).collect();
+        let mut unseen = first.len();
         for record in &self.log.records {
-            if let Some(first) = first.get_mut(record.text.as_str()) {
-                first.get_or_insert(record);
+            if unseen == 0 {
+                break;
+            }
+            if let Some(first @ None) = first.get_mut(record.text.as_str()) {
+                *first = Some(record);
+                unseen -= 1;
             }
         }
         let time = |issue: &Issue| first[issue.evidence.as_str()].and_then(time);
@@ -107,22 +112,28 @@ impl<'a> Judged<'a> {
     }
 }
 
-pub(crate) fn render_judged(judged: &Judged<'_>, look: Look) -> String {
+/// `status_first`: as monitoring systems want it, which may show the first line alone.
+pub(crate) fn render_judged(judged: &Judged<'_>, look: Look, status_first: bool) -> String {
     let mut text = look.folded(Ink::Strong, &judged.heading(), 0);
     text.push_str(&look.folded(Ink::Faint, &judged.looked_for(), 0));
-    text.push('\n');
     let issues = judged.issues();
     if !issues.is_empty() {
-        text.push_str(&render_findings(&issues, look));
         text.push('\n');
+        text.push_str(&render_findings(&issues, look));
     }
+    let said = said(judged, look);
+    if status_first { format!("{said}\n{text}") } else { format!("{text}\n{said}") }
+}
+
+fn said(judged: &Judged<'_>, look: Look) -> String {
     let Some(status) = judged.status() else {
-        return text + &look.folded(Ink::Warning, NOTHING_SAID, 0);
+        return look.folded(Ink::Warning, NOTHING_SAID, 0);
     };
-    let (count, provider, model) = (issues.len(), judged.provider, judged.model);
+    let count = judged.verdict.issues.len();
+    let (provider, model) = (judged.provider, judged.model);
     let findings = if count == 1 { "finding" } else { "findings" };
     let said = format!("{}: {count} {findings} by {provider} ({model})", status.name());
-    text.push_str(&look.folded(Ink::of(status), &said, 0));
+    let mut text = look.folded(Ink::of(status), &said, 0);
     for note in &judged.notes {
         text.push_str(&look.folded(Ink::Plain, &format!("note: {note}"), 0));
     }

@@ -57,6 +57,9 @@ fn a_status_is_an_exit_code_where_it_is_asked_for() {
         for format in ["text", "json"] {
             let output = run(&["analyze", "--exit-status", "--format", format, path]);
             assert_eq!(output.status.code(), Some(status), "{log} {format}");
+            let first = text(&output.stdout).lines().next().unwrap_or_default().to_owned();
+            let begin = ["ok: 0", "warning: 1", "critical: 1", "unknown: no line"][status as usize];
+            assert!(first.starts_with(begin) || format == "json" || log.is_empty(), "{first}");
         }
     }
     let log = folder.write("log", BAD);
