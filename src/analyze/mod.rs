@@ -10,9 +10,11 @@ mod explain;
 mod input;
 mod matter;
 mod progress;
+mod questions;
 
 pub(crate) use analyst::{Analysis, Analyst, Unavailable};
 pub(crate) use command::{endpoints, run};
 pub(crate) use endpoint::asking;
 pub(crate) use explain::run_explain;
 pub(crate) use progress::Progress;
+pub(crate) use questions::questions;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::corpus::Case;
 use super::outcome::{Cost, Outcome, Said};
 use crate::analysis::{Prompt, Verdict, settle};
+use crate::analyze;
 use crate::kernel::Record;
 use crate::llm::{Asked, Asking, Manner, read_answer};
 use crate::sys::{digest, files};
@@ -38,36 +39,12 @@ pub(super) struct Answers {
 
 /// As many as a case needs; `asking` says how long they may be.
 pub(super) fn questions(case: &Case, records: &[Record], asking: Option<&Asking>) -> Vec<Question> {
-    let mut prompts = Vec::new();
-    split(records, 0..records.len(), asking, &mut prompts);
     let named = |(at, (shown, prompt)): (usize, (Range<usize>, Prompt))| Question {
         id: id(&case.name, at + 1, &prompt),
         prompt,
         shown,
     };
-    prompts.into_iter().enumerate().map(named).collect()
-}
-
-fn split(
-    records: &[Record],
-    range: Range<usize>,
-    asking: Option<&Asking>,
-    prompts: &mut Vec<(Range<usize>, Prompt)>,
-) {
-    for prompt in Prompt::for_records(&records[range.clone()], &[]) {
-        let shown = prompt.shown.start + range.start..prompt.shown.end + range.start;
-        let too_long = |asking: &Asking| {
-            let body = asking.body(&prompt, Manner::new(), asking.max_tokens);
-            asking.too_long(&prompt, &body, asking.max_tokens).is_some()
-        };
-        if shown.len() > 1 && asking.is_some_and(too_long) {
-            let middle = shown.start + shown.len() / 2;
-            split(records, shown.start..middle, asking, prompts);
-            split(records, middle..shown.end, asking, prompts);
-        } else {
-            prompts.push((shown, prompt));
-        }
-    }
+    analyze::questions(records, asking).into_iter().enumerate().map(named).collect()
 }
 
 fn id(case: &str, part: usize, prompt: &Prompt) -> String {

@@ -286,7 +286,8 @@ fn exported_questions_are_those_that_are_asked_and_hold_no_key() {
     let config = corpus.write("c.yaml", &chain);
     // Longer than the endpoint takes: it is split.
     let long: String = (0..99).map(|n| format!("[    3.{n:06}] usb 1-{n}: new device\n")).collect();
-    corpus.write("healthy-1.log", &long);
+    let huge = format!("[    3.100000] usb 1-1: {}\n", "device ".repeat(2_000));
+    corpus.write("healthy-1.log", &format!("{long}{huge}"));
     let folder = corpus.path("questions");
     let export = ["-c", config.to_str().unwrap(), "--export-prompts", folder.to_str().unwrap()];
     let output = eval(&corpus, &export);
