@@ -30,7 +30,7 @@
 //! | `cli` | arguments -> Command | |
 //! | `exit` | exit codes | |
 //! | *compose* | | |
-//! | `analyze` | the chain in action; `explain` | all but `agent`, `collector`, `eval`, `gate`, `store` |
+//! | `analyze` | the chain in action | all but `agent`, `collector`, `eval`, `gate`, `store` |
 //! | `eval` | endpoints measured on labelled logs | all but `agent`, `collector`, `gate`, `store` |
 //! | `agent` | `tasseograph agent` | *decide*, `sys`, `exit` |
 //! | `collector` | `tasseograph collector`, `report`, `reanalyse`, `host-key` | all but `agent` |

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::support::scripted::{Act, Scripted};
-use super::support::{Folder, must_succeed, run, skip, tasseograph, text};
+use super::support::{Folder, binary, must_succeed, run, skip, tasseograph, text};
 
 const BAD: &str = "[    1.500000] usb 1-1: new high-speed USB device number 2\n\
                    [  517.252418] EDAC MC0: 1 UE memory read error on DIMM_A1\n";
@@ -87,8 +87,8 @@ fn a_status_is_an_exit_code_where_it_is_asked_for() {
 
 /// What it prints to a terminal of this width.
 fn on_terminal(columns: usize, environment: &[(&str, &str)], log: &str) -> Option<String> {
-    let program = env!("CARGO_BIN_EXE_tasseograph");
-    let line = format!("stty cols {columns} && exec {program} analyze {log}");
+    let program = binary();
+    let line = format!("stty cols {columns} && exec {} analyze {log}", program.display());
     let mut command = Command::new("script");
     command.args(["-qec", &line, "/dev/null"]).stdin(std::process::Stdio::null());
     command.env("TERM", "xterm").env_remove("NO_COLOR").envs(environment.iter().copied());

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 
 use super::support::scripted::{Act, Scripted, completion, records_asked};
-use super::support::{Folder, must_succeed, run, skip, text};
+use super::support::{Folder, binary, must_succeed, run, skip, text};
 
 const UE: &str = "[  517.252418] EDAC MC0: 1 UE memory read error on DIMM_A1\n";
 const ODD: &str = "[  600.000000] frob 0000:3b:00.0: parity of the frobnicator is odd\n";
@@ -99,8 +99,8 @@ fn the_signature_table_is_measured_without_any_endpoint() {
 #[test]
 fn a_terminal_is_told_how_far_it_is() {
     let corpus = corpus();
-    let (program, figures) = (env!("CARGO_BIN_EXE_tasseograph"), corpus.path("figures"));
-    let (folder, to) = (corpus.path(""), figures.display());
+    let (program, figures) = (binary(), corpus.path("figures"));
+    let (program, folder, to) = (program.display(), corpus.path(""), figures.display());
     let line = format!("{program} eval --corpus {} > {to}", folder.display());
     let mut command = Command::new("script");
     let shown = command.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output();

@@ -295,8 +295,7 @@ fn its_evaluation_runs() {
     for made in ["incidents", "answers", "bin"] {
         std::fs::create_dir(folder.path(made)).unwrap();
     }
-    let program = env!("CARGO_BIN_EXE_tasseograph");
-    std::os::unix::fs::symlink(program, folder.path("bin/tasseograph")).unwrap();
+    std::os::unix::fs::symlink(binary(), folder.path("bin/tasseograph")).unwrap();
     let [label] = of("json")[..] else { panic!("one label") };
     folder.write("incidents/a.json", label);
     folder.write("incidents/a.log", "[  517.252418] EDAC MC0: 1 UE memory read error on DIMM_A1\n");
