@@ -3,8 +3,6 @@
 
 mod analyst;
 mod command;
-#[cfg(test)]
-mod corpus_tests;
 mod endpoint;
 mod explain;
 mod input;
@@ -18,3 +16,6 @@ pub(crate) use endpoint::asking;
 pub(crate) use explain::run_explain;
 pub(crate) use progress::Progress;
 pub(crate) use questions::questions;
+
+#[cfg(test)]
+mod tests;
