@@ -126,8 +126,8 @@ impl<'a> Reader<'a> {
 /// Mail programs wrap lines of some 70 characters and more, and before the word that has no room.
 const WRAPPED_CHARS_MIN: usize = 65;
 const TERMINAL_CHARS: usize = 80;
-/// `md/raid:md9: Disk` says nothing yet.
-const QUOTE_BYTES_MIN: usize = 40;
+/// `md/raid:md9: Disk` says nothing yet. More would be no line of the log.
+const QUOTE_BYTES_MIN: usize = 20;
 
 /// Whether the first word of `line` had no room behind `last`.
 fn is_wrapped(last: &str, line: &str) -> bool {
