@@ -152,7 +152,9 @@ fn aside(issue: &Issue, time: Option<&str>) -> Option<String> {
         (Source::Rule, false) => None,
     };
     let time = time.map(|time| format!("at {time}"));
-    let asides = time.into_iter().chain([doubt, by].into_iter().flatten().map(str::to_owned));
+    let id = issue.signature.map(|id| format!("tasseograph explain {id}"));
+    let asides =
+        time.into_iter().chain(id).chain([doubt, by].into_iter().flatten().map(str::to_owned));
     let asides: Vec<_> = asides.collect();
     (!asides.is_empty()).then(|| asides.join("; "))
 }
@@ -197,6 +199,10 @@ mod tests {
             let issue = Issue { source, verified, confirmed, user_text, ..issue.clone() };
             let shown = render_findings(&[(&issue, Some("1.5 s".into()))], PLAIN);
             assert!(shown.ends_with(&format!("{:INDENT$}at 1.5 s{expected}\n", "")), "{shown}");
+            let issue = Issue { signature: Some("nvme-down"), ..issue };
+            let shown = render_findings(&[(&issue, None)], PLAIN);
+            let more = format!("\n{:INDENT$}tasseograph explain nvme-down{expected}\n", "");
+            assert!(shown.ends_with(&more), "{shown}");
         }
     }
 
