@@ -30,10 +30,11 @@
 //! | `cli` | arguments -> Command | |
 //! | `exit` | exit codes | |
 //! | *compose* | | |
-//! | `analyze` | the chain in action | all but `agent`, `collector`, `eval`, `gate`, `store` |
-//! | `eval` | endpoints measured on labelled logs | all but `agent`, `collector`, `gate`, `store` |
+//! | `setup` | `collector --init`, `agent-config`, `--unit` | *decide*, `sys`, `exit` |
+//! | `analyze` | the chain | all but `agent`, `collector`, `eval`, `gate`, `setup`, `store` |
+//! | `eval` | endpoints, measured on logs | all but `agent`, `collector`, `gate`, `setup`, `store` |
 //! | `agent` | `tasseograph agent` | *decide*, `sys`, `exit` |
-//! | `collector` | `tasseograph collector`, `report`, `reanalyse`, `host-key` | all but `agent` |
+//! | `collector` | `collector`, `report`, `reanalyse`, `host-key` | all but `agent`, `setup` |
 //!
 //! What flows: bytes -> `kernel::Record` -> `kernel::Delta` -> `wire::Post` -> (stored) delta ->
 //! `analysis::Prompt` -> `llm::Reply` -> `analysis::Verdict` -> rows -> reports.
@@ -50,6 +51,7 @@ mod gate;
 mod kernel;
 mod llm;
 mod report;
+mod setup;
 mod store;
 mod sys;
 mod time;
@@ -95,6 +97,11 @@ fn run(command: cli::Command, environment: &sys::env::Environment) -> exit::Exit
         }
         cli::Command::Collector { config, check_only } => {
             collector::run(&config, check_only, environment)
+        }
+        cli::Command::Init { config, names } => setup::init(&config, &names),
+        cli::Command::Unit { daemon } => setup::unit(daemon),
+        cli::Command::AgentConfig { host, config, url } => {
+            setup::agent_config(&host, &config, url.as_deref(), environment)
         }
         cli::Command::Analyze(wanted) => analyze::run(&wanted, environment),
         cli::Command::Explain { id } => analyze::run_explain(id.as_deref()),

@@ -30,6 +30,21 @@ pub(crate) enum Command {
         config: PathBuf,
         check_only: bool,
     },
+    /// A collector's files, where they are not there.
+    Init {
+        config: PathBuf,
+        names: Vec<String>,
+    },
+    /// The systemd unit of `agent` or `collector`.
+    Unit {
+        daemon: &'static str,
+    },
+    /// What makes a host an agent's.
+    AgentConfig {
+        host: String,
+        config: PathBuf,
+        url: Option<String>,
+    },
     Analyze(Analyze),
     Eval(Eval),
     Report {
@@ -145,8 +160,20 @@ impl Given {
         self.value(name).map(|value| value.to_string_lossy().into_owned())
     }
 
+    /// Given more than once, or with commas.
+    fn list(&self, name: &str) -> Vec<String> {
+        let given = self.values.iter().filter(|(known, _)| *known == name);
+        let given = given.map(|(_, value)| value.to_string_lossy().into_owned());
+        given.flat_map(|value| value.split(',').map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+
     fn argument(&self) -> Option<&OsStr> {
         self.argument.as_deref()
+    }
+
+    fn host(&self) -> Result<String, String> {
+        let missing = "it needs the name of a host";
+        Ok(self.argument().ok_or(missing)?.to_string_lossy().into_owned())
     }
 
     fn db(&self) -> PathBuf {
@@ -186,6 +213,23 @@ mod tests {
             (
                 "collector",
                 Command::Collector { config: COLLECTOR_CONFIG.into(), check_only: false },
+            ),
+            (
+                "collector --init --name a,10.0.0.1 --name b -c x",
+                Command::Init {
+                    config: "x".into(),
+                    names: ["a", "10.0.0.1", "b"].map(String::from).to_vec(),
+                },
+            ),
+            ("collector --unit", Command::Unit { daemon: "collector" }),
+            ("agent --unit", Command::Unit { daemon: "agent" }),
+            (
+                "agent-config web-1 --url https://c:1",
+                Command::AgentConfig {
+                    host: "web-1".into(),
+                    config: COLLECTOR_CONFIG.into(),
+                    url: Some("https://c:1".into()),
+                },
             ),
             ("analyze", analyze(Input::Ring, None, Format::Text, false)),
             ("analyze --format=text -", analyze(Input::Stdin, None, Format::Text, false)),
@@ -256,6 +300,9 @@ mod tests {
             ("eval --corpus d --answers a --resume s", "eval: --repeat and --resume are for"),
             ("eval --corpus d --export-prompts e", "eval: --export-prompts needs --config"),
             ("host-key", "host-key: it needs the name of a host; see tasseograph host-key --help"),
+            ("agent-config", "agent-config: it needs the name of a host; see"),
+            ("collector --name a", "collector: --name goes with --init; see"),
+            ("collector --init --unit", "collector: it takes one of --check-config, --init and"),
             ("host-key a b", "unexpected argument \"b\""),
         ] {
             let error = parse_line(line).unwrap_err();

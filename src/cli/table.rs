@@ -38,6 +38,8 @@ pub(super) const COLLECTOR_CONFIG: &str = "/etc/tasseograph/collector.yaml";
 pub(super) const DB: &str = "/var/lib/tasseograph/tasseograph.db";
 
 const CHECK: Opt = opt("check-config", "", "check the configuration, and exit");
+const UNIT: Opt = opt("unit", "", "print the systemd unit, and exit");
+const COLLECTOR_FILE: Opt = config("the configuration; default /etc/tasseograph/collector.yaml");
 const DB_FILE: Opt = opt("db", "FILE", "the database; default /var/lib/tasseograph/tasseograph.db");
 
 const ASKED: Opt = config(
@@ -62,9 +64,13 @@ pub(super) const COMMANDS: &[Spec] = &[
             config("the configuration; default /etc/tasseograph/agent.yaml"),
             CHECK,
             opt("once", "", "poll once, and exit"),
+            UNIT,
         ],
         example: "tasseograph agent --once -c agent.yaml",
         make: |given| {
+            if given.flag("unit") {
+                return Ok(Command::Unit { daemon: "agent" });
+            }
             Ok(Command::Agent {
                 config: given.path("config").unwrap_or_else(|| AGENT_CONFIG.into()),
                 check_only: given.flag("check-config"),
@@ -77,12 +83,48 @@ pub(super) const COMMANDS: &[Spec] = &[
         arguments: "",
         what: "receive, store and analyse the records of all agents",
         more: "Runs until it is ended, at any instant; nothing needs to be shut down.",
-        options: &[config("the configuration; default /etc/tasseograph/collector.yaml"), CHECK],
-        example: "tasseograph collector -c collector.yaml",
+        options: &[
+            COLLECTOR_FILE,
+            CHECK,
+            opt(
+                "init",
+                "",
+                "make the configuration, and beside it a certificate with its key, an api_key and \
+                 an agent.yaml for this host; overwrites nothing, and says what to do next",
+            ),
+            opt(
+                "name",
+                "NAME,...",
+                "with --init: the names or addresses that agents may use; the first is what \
+                 agent-config tells them; default: this host's own",
+            ),
+            UNIT,
+        ],
+        example: "tasseograph collector --init --name collector.example.org,192.0.2.10",
+        make: collector,
+    },
+    Spec {
+        name: "agent-config",
+        arguments: "HOST",
+        what: "print the commands that make a host an agent of this collector",
+        more: "For a root shell on that host, where the program has to be: its agent.yaml with the \
+               collector's pin, a key of its own, and its unit. What is there is kept under \
+               another name. The key is made from TASSEOGRAPH_API_KEY, or without it from the \
+               file api_key beside the configuration.",
+        options: &[
+            COLLECTOR_FILE,
+            opt(
+                "url",
+                "URL",
+                "how that host reaches the collector; default: the certificate's first name",
+            ),
+        ],
+        example: "tasseograph agent-config web-1 | ssh root@web-1 sh",
         make: |given| {
-            Ok(Command::Collector {
+            Ok(Command::AgentConfig {
+                host: given.host()?,
                 config: given.path("config").unwrap_or_else(|| COLLECTOR_CONFIG.into()),
-                check_only: given.flag("check-config"),
+                url: given.text("url"),
             })
         },
     },
@@ -171,11 +213,7 @@ pub(super) const COMMANDS: &[Spec] = &[
                host's name alone.",
         options: &[],
         example: "tasseograph host-key web-1",
-        make: |given| {
-            let missing = "it needs the name of a host";
-            let name = given.argument().ok_or(missing)?;
-            Ok(Command::HostKey { name: name.to_string_lossy().into_owned() })
-        },
+        make: |given| Ok(Command::HostKey { name: given.host()? }),
     },
     Spec {
         name: "man",
@@ -188,6 +226,19 @@ pub(super) const COMMANDS: &[Spec] = &[
         make: |_| Ok(Command::Print(super::page::manual())),
     },
 ];
+
+fn collector(given: &Given) -> Result<Command, String> {
+    let config = given.path("config").unwrap_or_else(|| COLLECTOR_CONFIG.into());
+    let names = given.list("name");
+    let mut asked = ["check-config", "init", "unit"].into_iter().filter(|flag| given.flag(flag));
+    match (asked.next(), asked.next()) {
+        (_, Some(_)) => Err("it takes one of --check-config, --init and --unit".to_owned()),
+        (Some("init"), _) => Ok(Command::Init { config, names }),
+        _ if !names.is_empty() => Err("--name goes with --init".to_owned()),
+        (Some("unit"), _) => Ok(Command::Unit { daemon: "collector" }),
+        (other, _) => Ok(Command::Collector { config, check_only: other.is_some() }),
+    }
+}
 
 /// A slip must not cost the price of everything.
 fn which(given: &Given) -> Result<Which, String> {

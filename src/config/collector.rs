@@ -148,11 +148,37 @@ pub(crate) fn check_endpoints(
     probe: &Probe<'_>,
 ) -> Result<Vec<Endpoint>, Vec<Problem>> {
     let mut file = Section::parse(text, COLLECTOR_KEYS).map_err(|problem| vec![problem])?;
-    for key in COLLECTOR_KEYS.iter().filter(|key| key.name != "llm_endpoints") {
-        file.ignore(key.name);
-    }
+    ignore_all_but(&mut file, &["llm_endpoints"]);
     let (endpoints, problems) = endpoints(file, probe);
     if problems.is_empty() { Ok(endpoints) } else { Err(problems) }
+}
+
+fn ignore_all_but(file: &mut Section, names: &[&str]) {
+    for key in COLLECTOR_KEYS.iter().filter(|key| !names.contains(&key.name)) {
+        file.ignore(key.name);
+    }
+}
+
+/// What others see of a collector.
+pub(crate) struct Front {
+    pub(crate) listen: Listen,
+    pub(crate) tls_cert: PathBuf,
+    pub(crate) tls_key: PathBuf,
+}
+
+/// For who makes what stands around a collector: nothing else of the file is looked at, and the
+/// certificate need not be there.
+pub(crate) fn front(text: &str) -> Result<Front, Vec<Problem>> {
+    let mut file = Section::parse(text, COLLECTOR_KEYS).map_err(|problem| vec![problem])?;
+    let (listen, cert, key) = (listen(&mut file), file.path("tls_cert"), file.path("tls_key"));
+    ignore_all_but(&mut file, &[]);
+    let problems = file.finish();
+    match (listen, cert, key) {
+        (Some(listen), Some(tls_cert), Some(tls_key)) if problems.is_empty() => {
+            Ok(Front { listen, tls_cert, tls_key })
+        }
+        _ => Err(problems),
+    }
 }
 
 /// 0 means the default, as it did in the Go implementation.

@@ -8,7 +8,7 @@ use super::files;
 /// No key is longer; what is, is the wrong file.
 const SECRET_BYTES_MAX: u64 = 16 * 1024;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Environment(HashMap<String, String>);
 
 impl Environment {
@@ -22,6 +22,16 @@ impl Environment {
 
     pub(crate) fn get(&self, name: &str) -> Option<String> {
         self.0.get(name).cloned()
+    }
+
+    /// With `path` as the secret's file where the environment has none of its own.
+    pub(crate) fn or_file(&self, name: &str, path: &Path) -> Self {
+        let mut environment = self.clone();
+        if self.secret(name).is_ok_and(|secret| secret.is_none()) {
+            let path = path.to_string_lossy().into_owned();
+            environment.0.insert(format!("{name}_FILE"), path);
+        }
+        environment
     }
 
     /// `NAME`, else the file that `NAME_FILE` names, else systemd's credential `NAME`.

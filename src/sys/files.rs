@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::crash;
@@ -44,6 +44,45 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), String> {
         std::fs::rename(&temporary, path)?;
         crash::point("after the rename");
         sync_folder(folder_of(path))
+    });
+    written.map_err(|error| format!("cannot write {}: {}", quoted(path), cause(&error)))
+}
+
+/// Makes a file that is not there, whole and with this mode, whatever the umask is: `false` where
+/// one is there, which stays as it is.
+pub(crate) fn make(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, String> {
+    // Not by the link alone: who may not write in the folder may still find all there.
+    if path.symlink_metadata().is_ok() {
+        return Ok(false);
+    }
+    written_shared(path, bytes, mode, |temporary| {
+        let linked = std::fs::hard_link(temporary, path);
+        std::fs::remove_file(temporary)?;
+        match linked {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            linked => linked.map(|()| true),
+        }
+    })
+}
+
+/// As `replace`, for a file that others read.
+pub(crate) fn replace_shared(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, String> {
+    written_shared(path, bytes, mode, |temporary| std::fs::rename(temporary, path).map(|()| true))
+}
+
+/// The name of what is not whole yet is nobody's: a file `api_key.new` may be an operator's.
+fn written_shared(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    put: impl FnOnce(&Path) -> io::Result<bool>,
+) -> Result<bool, String> {
+    let temporary = beside(path, "tasseograph-init");
+    let written = write_synced(&temporary, bytes).and_then(|()| {
+        std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(mode))?;
+        let put = put(&temporary)?;
+        sync_folder(folder_of(path))?;
+        Ok(put)
     });
     written.map_err(|error| format!("cannot write {}: {}", quoted(path), cause(&error)))
 }
@@ -156,6 +195,16 @@ pub(crate) fn make_private_folder(folder: &Path) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+/// A folder that others may look into, whatever the umask is; one that is there stays as it is.
+pub(crate) fn make_shared_folder(folder: &Path) -> Result<(), String> {
+    let made = match DirBuilder::new().mode(0o755).create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)),
+    };
+    made.map_err(|error| format!("cannot make the folder {}: {}", quoted(folder), cause(&error)))
 }
 
 fn folder_of(path: &Path) -> &Path {

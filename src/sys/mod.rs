@@ -2,6 +2,7 @@
 //!
 //! Decides nothing beyond what each call needs; never names a room that composes.
 
+pub(crate) mod certificate;
 pub(crate) mod clock;
 pub(crate) mod crash;
 pub(crate) mod descriptors;

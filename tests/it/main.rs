@@ -30,6 +30,7 @@ mod pin;
 mod queue;
 mod readme;
 mod real_model;
+mod setup;
 mod spool;
 mod support;
 mod waiting;

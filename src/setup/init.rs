@@ -1,0 +1,190 @@
+//! `tasseograph collector --init`: everything that a collector needs, and its own host's agent.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use super::{AGENT_FILE, API_KEY_FILE, Ended, Place, ended, say, texts, url};
+use crate::config::Front;
+use crate::exit::Exit;
+use crate::sys::certificate::{Name, SigningKey};
+use crate::sys::{clock, files, host, random, tls};
+use crate::wire::HostName;
+
+const SECRET_MODE: u32 = 0o600;
+/// The units' user reads these.
+const SHARED_MODE: u32 = 0o644;
+const UNIT_FOLDER: &str = "/etc/systemd/system";
+/// Where a package's or an administrator's unit may lie.
+const UNIT_FOLDERS: &[&str] = &[
+    UNIT_FOLDER,
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
+const UNITS: &[(&str, &str)] = &[
+    ("tasseograph-collector.service", texts::COLLECTOR_UNIT),
+    ("tasseograph-agent.service", texts::AGENT_UNIT),
+];
+
+/// Without `names` the certificate is for this host's own.
+pub(crate) fn init(config: &Path, names: &[String]) -> Exit {
+    ended(make_all(config, names))
+}
+
+fn make_all(config: &Path, names: &[String]) -> Result<(), Ended> {
+    let failed = |reason: String| (Exit::Failed, reason);
+    let names = names.iter().map(|name| parsed(name)).collect::<Result<Vec<_>, _>>()?;
+    let place = Place::of(config)?;
+    files::make_shared_folder(&place.folder).map_err(failed)?;
+    let folder = place.folder.to_string_lossy();
+    make(&place.config, &texts::collector(&folder), SHARED_MODE, "")?;
+    let front = place.front()?;
+    make_pair(&front, names)?;
+    let key: String = random::bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let key_file = place.beside(API_KEY_FILE);
+    make(&key_file, &format!("{key}\n"), SECRET_MODE, ", for root alone")?;
+    let identity = tls::server_identity(&front.tls_cert, &front.tls_key)
+        .map_err(|error| (Exit::Config, error.cert.and(error.key).err().unwrap_or_default()))?;
+    let pin = identity.key_pin.to_string();
+    let here = front.listen.address.filter(|address| !address.is_unspecified());
+    let here = here.unwrap_or(IpAddr::from([127, 0, 0, 1]));
+    let here = url(&Name::Address(here), front.listen.port);
+    make_agent(&place.beside(AGENT_FILE), &texts::agent(&folder, &here, &pin))?;
+    if place.is_installed() {
+        make_units()?;
+    }
+    say(&next(&place, &front, &pin))
+}
+
+fn parsed(name: &str) -> Result<Name, Ended> {
+    if let Ok(address) = name.parse() {
+        return Ok(Name::Address(address));
+    }
+    let shown = crate::kernel::escape_controls(name);
+    let wrong = || {
+        (Exit::Usage, format!("--name: \"{shown}\" is no address, and no name; {}", HostName::RULE))
+    };
+    let name = HostName::parse(name).ok_or_else(wrong)?;
+    Ok(Name::Dns(name.as_str().to_owned()))
+}
+
+/// Makes a file that is not there, and says which of the two it was.
+fn make(path: &Path, text: &str, mode: u32, what: &str) -> Result<(), Ended> {
+    let made = files::make(path, text.as_bytes(), mode);
+    let made = made.map_err(|reason| (Exit::Failed, reason))?;
+    said(path, if made { format!("made{what}") } else { "there; kept as it is".to_owned() })
+}
+
+fn said(path: &Path, what: String) -> Result<(), Ended> {
+    say(&format!("{}: {what}\n", path.display()))
+}
+
+/// A certificate that was taken away is made anew from its key, which agents know it by.
+fn make_pair(front: &Front, given: Vec<Name>) -> Result<(), Ended> {
+    let (cert, key) = (&front.tls_cert, &front.tls_key);
+    if cert.exists() && !key.exists() {
+        let (cert, key) = (files::quoted(cert), files::quoted(key));
+        let why = format!("{cert} is there and its key {key} is not; put it there, or move {cert}");
+        return Err((Exit::Config, why));
+    }
+    let kept = || "there; kept as it is".to_owned();
+    if cert.exists() {
+        said(key, kept())?;
+        return said(cert, kept());
+    }
+    let pair = if key.exists() {
+        SigningKey::read(key).map_err(|reason| (Exit::Config, reason))?
+    } else {
+        SigningKey::generate()
+    };
+    let names = names(front, given);
+    let list = names.iter().map(Name::to_string).collect::<Vec<_>>().join(", ");
+    make(key, &pair.pem(), SECRET_MODE, ", for root alone")?;
+    let text = pair.certificate(&names, clock::wall());
+    make(cert, &text, SHARED_MODE, &format!(", for {list}"))
+}
+
+/// The first is what agents are told. A name with a domain is known to others, an address too; a
+/// bare one perhaps not.
+fn names(front: &Front, given: Vec<Name>) -> Vec<Name> {
+    let mut names = given;
+    if names.is_empty() {
+        let own = host::names().into_iter().filter(|name| HostName::parse(name).is_some());
+        let (full, bare): (Vec<_>, Vec<_>) = own.partition(|name| name.contains('.'));
+        let listens = front.listen.address.filter(|address| !address.is_unspecified());
+        names.extend(listens.map(Name::Address));
+        names.extend(full.into_iter().map(Name::Dns));
+        names.extend(host::addresses().into_iter().map(Name::Address));
+        names.extend(bare.into_iter().map(Name::Dns));
+    }
+    names.extend(loopback());
+    let mut known = Vec::new();
+    names.retain(|name| {
+        !known.contains(name) && {
+            known.push(name.clone());
+            true
+        }
+    });
+    names
+}
+
+/// How a host calls itself, whatever it is.
+pub(super) fn loopback() -> [Name; 3] {
+    let (v4, v6) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from(std::net::Ipv6Addr::LOCALHOST));
+    [Name::Dns("localhost".to_owned()), Name::Address(v4), Name::Address(v6)]
+}
+
+/// An example that nobody has touched says nothing, and points nowhere: it is filled in.
+fn make_agent(path: &Path, text: &str) -> Result<(), Ended> {
+    let failed = |reason: String| (Exit::Failed, reason);
+    let there = path.exists().then(|| files::read(path, crate::config::FILE_BYTES_MAX));
+    if there.transpose().map_err(failed)?.as_deref() != Some(texts::AGENT.as_bytes()) {
+        return make(path, text, SHARED_MODE, ", for this host's own agent");
+    }
+    files::replace_shared(path, text.as_bytes(), SHARED_MODE).map_err(failed)?;
+    said(path, "was the example as it comes; filled in for this host's own agent".to_owned())
+}
+
+fn make_units() -> Result<(), Ended> {
+    if !Path::new(UNIT_FOLDER).is_dir() {
+        return Ok(());
+    }
+    for (name, text) in UNITS {
+        let there = UNIT_FOLDERS.iter().map(|folder| Path::new(folder).join(name));
+        match there.into_iter().find(|path| path.exists()) {
+            Some(path) => said(&path, "there; kept as it is".to_owned())?,
+            None => {
+                let text = texts::unit(text, host::program().as_deref());
+                make(&Path::new(UNIT_FOLDER).join(name), &text, SHARED_MODE, "")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is left to do.
+fn next(place: &Place, front: &Front, pin: &str) -> String {
+    let (config, folder) = (place.config.display(), place.folder.display());
+    let (start, of_config) = if place.is_installed() {
+        let units = "tasseograph-collector tasseograph-agent";
+        (format!("  systemctl enable --now {units}\n"), String::new())
+    } else {
+        let start = format!(
+            "  export TASSEOGRAPH_API_KEY_FILE={folder}/{API_KEY_FILE}\n  \
+             tasseograph collector -c {config}\n  tasseograph agent -c {folder}/{AGENT_FILE}\n"
+        );
+        (start, format!(" -c {config}"))
+    };
+    let reached = super::join::reached(front, None);
+    let reached = reached.unwrap_or_else(|_| format!("https://COLLECTOR:{}", front.listen.port));
+    let lines = texts::agent_lines(&reached, pin).replace('\n', "\n  ");
+    format!(
+        "\nStart the collector and this host's agent:\n{start}\n\
+         Another host, where the program is, joins by this:\n  \
+         tasseograph agent-config{of_config} HOST | ssh root@HOST sh\n\n\
+         Or by hand, with what tasseograph host-key HOST prints as api_key, and an agent.yaml:\n  \
+         {}\n",
+        lines.trim_end()
+    )
+}

@@ -1,0 +1,63 @@
+//! `tasseograph agent-config HOST`: what makes a host an agent's, to be pasted or piped there.
+
+use std::path::Path;
+
+use super::init::loopback;
+use super::{API_KEY_FILE, Ended, Place, ended, say, texts, url};
+use crate::config::{self, API_KEY, Front, Url};
+use crate::exit::Exit;
+use crate::sys::digest::Mac;
+use crate::sys::env::Environment;
+use crate::sys::{certificate, probe, tls};
+use crate::wire::{HostKey, HostName};
+
+/// `given` is where the host reaches the collector; without it, the first name of its certificate.
+pub(crate) fn agent_config(
+    host: &str,
+    config: &Path,
+    given: Option<&str>,
+    environment: &Environment,
+) -> Exit {
+    ended(print(host, config, given, environment))
+}
+
+fn print(
+    host: &str,
+    config: &Path,
+    given: Option<&str>,
+    environment: &Environment,
+) -> Result<(), Ended> {
+    let shown = crate::kernel::escape_controls(host);
+    let unnamed = (Exit::Usage, format!("\"{shown}\" cannot be used; {}", HostName::RULE));
+    let host = HostName::parse(host).ok_or(unnamed)?;
+    let place = Place::of(config)?;
+    let front = place.front()?;
+    let identity = tls::server_identity(&front.tls_cert, &front.tls_key)
+        .map_err(|error| (Exit::Config, error.cert.and(error.key).err().unwrap_or_default()))?;
+    let reached = reached(&front, given)?;
+    let environment = environment.or_file(API_KEY, &place.beside(API_KEY_FILE));
+    let key = probe::with_probe(&environment, config::collector_key)
+        .map_err(|problem| (Exit::Config, problem.to_string()))?;
+    let mac = Mac::new(key.expose().as_bytes()).sign(host.as_str().as_bytes());
+    let key = HostKey { host: host.clone(), mac }.encode();
+    say(&texts::join(host.as_str(), &key, &reached, &identity.key_pin.to_string()))
+}
+
+/// The collector's URL for other hosts.
+pub(super) fn reached(front: &Front, given: Option<&str>) -> Result<String, Ended> {
+    if let Some(given) = given {
+        let shown = crate::kernel::escape_controls(given);
+        let wrong = |what: &str| (Exit::Usage, format!("--url: \"{shown}\" is not {what}"));
+        let parsed = Url::parse(given).map_err(wrong)?;
+        return if parsed.https { Ok(given.to_owned()) } else { Err(wrong("an https URL")) };
+    }
+    let chain = tls::certificates(&front.tls_cert).map_err(|reason| (Exit::Config, reason))?;
+    let names = chain.first().map(|first| certificate::names(first)).unwrap_or_default();
+    let loopback = loopback();
+    let mut plain = names.iter().map(|name| url(name, front.listen.port));
+    let known = names.iter().position(|name| !loopback.contains(name));
+    known.and_then(|at| plain.nth(at)).filter(|url| Url::parse(url).is_ok()).ok_or_else(|| {
+        let why = "the collector's certificate has no name that other hosts know";
+        (Exit::Config, format!("{why}; say how they reach it with --url https://NAME:PORT"))
+    })
+}

@@ -1,0 +1,102 @@
+//! What a collector and its hosts need before they run: `collector --init`, `agent-config` and
+//! `--unit`.
+//!
+//! Makes what is missing and overwrites nothing. Opens no port, makes no connection, and asks the
+//! network for nothing; runs before the daemons do, and never beside them.
+
+mod init;
+mod join;
+mod texts;
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{self, Front};
+use crate::exit::Exit;
+use crate::sys::certificate::Name;
+use crate::sys::{files, host, out};
+pub(crate) use init::init;
+pub(crate) use join::agent_config;
+
+/// Where the units look.
+const INSTALLED: &str = "/etc/tasseograph";
+const API_KEY_FILE: &str = "api_key";
+const AGENT_FILE: &str = "agent.yaml";
+
+/// How a command that cannot go on ends.
+type Ended = (Exit, String);
+
+/// A folder with a collector's configuration and what belongs to it.
+struct Place {
+    config: PathBuf,
+    folder: PathBuf,
+}
+
+impl Place {
+    /// Paths in configurations are absolute, and text.
+    fn of(config: &Path) -> Result<Self, Ended> {
+        let absolute = std::path::absolute(config).ok().filter(|path| path.to_str().is_some());
+        let folder = absolute.as_deref().and_then(Path::parent).map(Path::to_path_buf);
+        match (absolute, folder) {
+            (Some(config), Some(folder)) => Ok(Self { config, folder }),
+            _ => {
+                let shown = files::quoted(config);
+                Err((Exit::Usage, format!("{shown} cannot be used; name a file with --config")))
+            }
+        }
+    }
+
+    fn beside(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The units read this folder and no other.
+    fn is_installed(&self) -> bool {
+        self.folder == Path::new(INSTALLED)
+    }
+
+    fn front(&self) -> Result<Front, Ended> {
+        let failed = |reason: String| (Exit::Config, reason);
+        let bytes = files::read(&self.config, config::FILE_BYTES_MAX)
+            .map_err(|why| failed(format!("{why}; tasseograph collector --init makes one")))?;
+        let text = String::from_utf8_lossy(&bytes);
+        let front = config::front(&text);
+        let front = front.map_err(|problems| failed(config::render(&self.config, &problems)))?;
+        if front.listen.port == 0 {
+            let shown = files::quoted(&self.config);
+            let why = "its listen_addr has another port at each start; name one";
+            return Err(failed(format!("{shown}: {why}")));
+        }
+        Ok(front)
+    }
+}
+
+/// The unit of a daemon, for the program as it lies here.
+pub(crate) fn unit(daemon: &str) -> Exit {
+    let text = if daemon == "agent" { texts::AGENT_UNIT } else { texts::COLLECTOR_UNIT };
+    Exit::ok_if(out::print(&texts::unit(text, host::program().as_deref())))
+}
+
+fn ended(result: Result<(), Ended>) -> Exit {
+    match result {
+        Ok(()) => Exit::Ok,
+        Err((exit, reason)) => {
+            if !reason.is_empty() {
+                out::complain(&reason);
+            }
+            exit
+        }
+    }
+}
+
+fn say(text: &str) -> Result<(), Ended> {
+    // What could not be printed has been complained of.
+    if out::print(text) { Ok(()) } else { Err((Exit::Failed, String::new())) }
+}
+
+/// Where `name` listens on `port`.
+fn url(name: &Name, port: u16) -> String {
+    match name {
+        Name::Address(std::net::IpAddr::V6(address)) => format!("https://[{address}]:{port}"),
+        name => format!("https://{name}:{port}"),
+    }
+}
