@@ -144,6 +144,9 @@ impl Kmsg {
     }
 }
 
+/// Under the unit's sandbox there is no device to be opened.
+const HANDED_OVER: &str = "hands it over by StandardInput=file:/dev/kmsg";
+
 /// Why the kernel log cannot be opened.
 #[derive(Debug)]
 pub(crate) enum OpenError {
@@ -156,7 +159,12 @@ impl OpenError {
         let shown = format!("cannot open {}: {}", files::quoted(path), files::cause(error));
         match error.kind() {
             ErrorKind::PermissionDenied => {
-                Self::Permission(format!("{shown}; run as root or grant CAP_SYSLOG"))
+                Self::Permission(format!(
+                    "{shown}; run as root or grant CAP_SYSLOG; a unit {HANDED_OVER}"
+                ))
+            }
+            ErrorKind::NotFound => {
+                Self::Failed(format!("{shown}; a unit {HANDED_OVER}; most containers have none"))
             }
             _ => Self::Failed(shown),
         }
