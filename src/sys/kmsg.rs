@@ -158,11 +158,9 @@ impl OpenError {
     fn new(path: &Path, error: &io::Error) -> Self {
         let shown = format!("cannot open {}: {}", files::quoted(path), files::cause(error));
         match error.kind() {
-            ErrorKind::PermissionDenied => {
-                Self::Permission(format!(
-                    "{shown}; run as root or grant CAP_SYSLOG; a unit {HANDED_OVER}"
-                ))
-            }
+            ErrorKind::PermissionDenied => Self::Permission(format!(
+                "{shown}; run as root or grant CAP_SYSLOG; a unit {HANDED_OVER}"
+            )),
             ErrorKind::NotFound => {
                 Self::Failed(format!("{shown}; a unit {HANDED_OVER}; most containers have none"))
             }

@@ -33,4 +33,5 @@ mod real_model;
 mod setup;
 mod spool;
 mod support;
+mod units;
 mod waiting;

@@ -64,6 +64,68 @@ fn its_yaml_loads_and_so_do_the_example_files() {
     }
 }
 
+/// Ansible itself looks at it where it is installed.
+#[test]
+fn its_playbook_is_one() {
+    let blocks = blocks("yml");
+    assert_eq!(blocks.len(), 1);
+    let plays: serde_yaml::Value = serde_yaml::from_str(&blocks[0]).unwrap();
+    for play in plays.as_sequence().unwrap() {
+        assert!(play["hosts"].is_string());
+        let handlers = play["handlers"].as_sequence().unwrap();
+        let handled: Vec<_> = handlers.iter().map(|handler| &handler["name"]).collect();
+        for task in play["tasks"].as_sequence().unwrap().iter().chain(handlers) {
+            let keys = task.as_mapping().unwrap().keys().map(|key| key.as_str().unwrap());
+            let modules: Vec<_> = keys.filter(|key| key.starts_with("ansible.builtin.")).collect();
+            assert!(task["name"].is_string() && modules.len() == 1, "{task:?}");
+            let notified = &task["notify"];
+            assert!(notified.is_null() || handled.contains(&notified), "{task:?}");
+        }
+    }
+    let commands = plays[0]["tasks"][2]["ansible.builtin.command"].as_str().unwrap();
+    let arguments = commands.replace("{{ inventory_hostname }}", "web-1");
+    let arguments: Vec<_> = arguments.split(' ').skip(1).collect();
+    let output = run(&[&arguments[..], &["-c", "/nonexistent/collector.yaml"]].concat());
+    assert_eq!(output.status.code(), Some(78), "no usage error: {}", text(&output.stderr));
+    let folder = Folder::new();
+    let playbook = folder.write("playbook.yml", &blocks[0]);
+    let checked = Command::new("ansible-playbook").arg("--syntax-check").arg(playbook).output();
+    match checked {
+        Ok(checked) => must_succeed(&checked),
+        Err(_) => super::support::skip("no ansible-playbook here: read as YAML alone"),
+    }
+}
+
+/// The one line that asks a collector for its health, by the certificate that `--init` makes.
+#[test]
+fn its_curl_is_answered() {
+    let readme = readme();
+    let line = readme.lines().find(|line| line.starts_with("curl --cacert ")).unwrap();
+    if Command::new("curl").arg("--version").output().is_err() {
+        return super::support::skip("no curl here");
+    }
+    let folder = Folder::new();
+    let config = folder.path("collector.yaml");
+    let config = config.to_str().unwrap();
+    let names = ["--name", "collector.example.org"];
+    must_succeed(&run(&[&["collector", "--init", "-c", config][..], &names].concat()));
+    let port = super::support::own_port();
+    let text_of_config = std::fs::read_to_string(config).unwrap();
+    let listen = format!("listen_addr: \"127.0.0.1:{port}\"");
+    let text_of_config = text_of_config.replace("# listen_addr: \":9311\"", &listen);
+    std::fs::write(config, text_of_config).unwrap();
+    let mut command = super::support::tasseograph(&["collector", "-c", config]);
+    let mut process = super::support::Process::start(&mut command);
+    process.wait_for_line("listening on https://");
+    let line = here(line, &folder).replace(":9311", &format!(":{port}"));
+    let resolve = format!("--resolve collector.example.org:{port}:127.0.0.1");
+    let line = line.replace("curl ", &format!("curl -sS --noproxy '*' {resolve} "));
+    let answered = Command::new("sh").args(["-c", &line]).output().unwrap();
+    must_succeed(&answered);
+    assert_eq!(text(&answered.stdout), r#"{"status":"ok"}"#);
+    assert!(readme.contains(r#"answer is `{"status":"ok"}`"#));
+}
+
 #[test]
 fn its_sql_runs() {
     let blocks = blocks("sql");

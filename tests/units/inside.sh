@@ -39,6 +39,7 @@ check() {
   done
   echo $(($(good) + 1)) >"$STATE/good"
   say "$what ($(since "$begun"))"
+  if [[ $1 = said ]]; then sed 's/^/    /' /units/last; fi
 }
 
 pid_of() { systemctl show -P MainPID "tasseograph-$1"; }
@@ -55,7 +56,10 @@ stored_once() {
 mark() { echo "<6>$MARK $1" >/dev/kmsg; }
 status_of() { sed -n "s/^$2:\t//p" "/proc/$(pid_of "$1")/status"; }
 # said UNIT TEXT: since the last `fresh`.
-said() { journalctl --no-pager -q -o cat --after-cursor="$(cat "$STATE/cursor")" -u "tasseograph-$1" | grep -F -e "$2"; }
+said() {
+  journalctl --no-pager -q -o cat --cursor="$(cat "$STATE/cursor")" \
+    -u "tasseograph-$1" | grep -F -m 1 -e "$2"
+}
 fresh() { journalctl --no-pager -q -n 0 --show-cursor | sed -n 's/^-- cursor: //p' >"$STATE/cursor"; }
 
 drop_in() {
@@ -70,16 +74,27 @@ no_drop_in() {
   systemctl restart "tasseograph-$1"
 }
 
-# The README's quick start, from nothing.
+# readme SCRIPT FOLDER: commands of README.md, in the folder where the program lies. What goes to
+# another host goes into a folder that both see.
+# shellcheck disable=SC2329,SC2317 # the commands call them
+readme() (
+  sudo() { "$@"; }
+  scp() { cp "$1" /shared/tasseograph; }
+  ssh() { cat >/shared/join.new && mv /shared/join.new /shared/join.sh; }
+  cd "$2" || exit 1
+  # shellcheck source=/dev/null
+  . "/units/$1.sh"
+)
+
+# From nothing.
 begins() {
-  local begun unit
+  local begun
   begun=$(now)
-  install -m 0755 "$1" /usr/local/bin/tasseograph
-  tasseograph collector --init
-  systemctl enable --now tasseograph-collector tasseograph-agent
+  readme one-host /units/first
   check "both units are active" both_active || return
   check "this kernel's log is in the database" answers 'SELECT COUNT(*) > 0 FROM deltas' 1
   say "from an unpacked program to the first row: $(since "$begun")"
+  readme report /units/first
   check "the report shows this host" answers 'SELECT hostname FROM hosts' "$HOSTNAME"
   # A poll is due every 5 minutes; a check does not wait so long.
   sed -i 's/^# poll_interval: 5m/poll_interval: 1s/' /etc/tasseograph/agent.yaml
@@ -143,14 +158,15 @@ watchdogs() {
 }
 
 upgrade() {
+  local pid
+  pid=$(pid_of agent)
   mark "before the upgrade"
-  install -m 0755 /units/tasseograph /usr/local/bin/tasseograph
-  systemctl restart tasseograph-collector
+  readme upgrade /units/new
   mark "during the upgrade"
-  systemctl restart tasseograph-agent
+  check "upgrade: the agent is started again" is_new_pid agent "$pid"
   check "upgrade: both units are active" both_active
   check "upgrade: the agent is the new program" \
-    cmp -s "/proc/$(pid_of agent)/exe" /units/tasseograph
+    cmp -s "/proc/$(pid_of agent)/exe" /units/new/tasseograph
   check "upgrade: a record before it is stored once" stored_once "before the upgrade"
   check "upgrade: a record during it is stored once" stored_once "during the upgrade"
 }
@@ -246,9 +262,7 @@ verdict() {
 }
 
 as_collector() {
-  local first=/units/tasseograph
-  [[ ! -e /units/tasseograph.old ]] || first=/units/tasseograph.old
-  begins "$first"
+  begins
   both_active || return
   [[ $MODE = vm ]] || other_host
   privileges
@@ -256,7 +270,7 @@ as_collector() {
   watchdogs
   upgrade
   twins
-  if [[ $MODE = vm ]]; then
+  if [[ $MODE = nspawn ]]; then removal; else
     flood
     # What the spool holds of this boot is sent after the next.
     systemctl stop tasseograph-collector
@@ -277,27 +291,37 @@ after_reboot() {
     answers 'SELECT COUNT(DISTINCT boot_id) FROM deltas' 2
   mark "after the reboot"
   check "reboot: a record after it is stored once" stored_once "after the reboot"
+  removal
 }
 
-# The line that another host is given, by way of a folder that both see.
 other_host() {
-  tasseograph agent-config second --url https://127.0.0.1:9311 >/shared/second.new
-  mv /shared/second.new /shared/second.sh
-  check "the second host has joined" answers "SELECT COUNT(*) FROM hosts WHERE hostname = 'second'" 1
+  readme another-host /units/first
+  check "another host has joined" answers "SELECT COUNT(*) FROM hosts WHERE hostname = 'web-1'" 1
   check "with a key of its own" \
-    answers "SELECT key_kind FROM hosts WHERE hostname = 'second'" host
+    answers "SELECT key_kind FROM hosts WHERE hostname = 'web-1'" host
   touch /shared/joined
 }
 
 as_agent() {
   local begun
-  check "there is a line to copy" test -e /shared/second.sh
+  check "it is told to join" test -e /shared/join.sh
   begun=$(now)
-  install -m 0755 /units/tasseograph /usr/local/bin/tasseograph
-  sh /shared/second.sh
+  install -m 0755 /shared/tasseograph /usr/local/bin/tasseograph
+  sh /shared/join.sh
   check "the agent is active" active agent
   check "the collector has heard of it" test -e /shared/joined
-  say "from a copied program and line to a row: $(since "$begun")"
+  say "from a copied program to the first row: $(since "$begun")"
+  removal
+}
+
+left_over() { find / -xdev -iname '*tasseograph*' -not -path '/units/*' | grep .; }
+nothing_left() { ! left_over; }
+nothing_runs() { ! grep -lsx tasseograph /proc/[0-9]*/comm; }
+
+removal() {
+  readme remove /units/new
+  check "removal: nothing runs" nothing_runs
+  check "removal: nothing is left" nothing_left
 }
 
 if [[ -e $STATE/stage ]]; then after_reboot; elif [[ $ROLE = collector ]]; then as_collector; else

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The units under a real systemd, on a bare Debian without Rust, begun by the README's own commands.
+# The units under a real systemd, on a bare Debian without Rust. What README.md says of the first
+# minutes, of an upgrade and of removal is run as it stands there.
 #
 # usage: tests/units/run.sh nspawn|vm BINARY
 #
@@ -22,6 +23,16 @@ VM_SECONDS=1800
 VM_BOOTS=4
 VM_DISK=2G
 VM_MEMORY=1536
+
+# What stands in README.md between a heading and the next, of its shell blocks the one of a number.
+block() {
+  awk -v heading="$1" -v number="$2" '
+    $0 == heading { on = 1; next }
+    on && /^##/ { exit }
+    inside && /^```/ { exit }
+    inside { print }
+    on && /^```sh/ && ++count == number { inside = 1 }' "$HERE/../../README.md"
+}
 
 skip() { printf 'units: skipped: %s\n' "$1"; exit 0; }
 fail() { printf 'units: %s\n' "$1" >&2; exit 1; }
@@ -64,9 +75,20 @@ root_for() {
   touch "$root/etc/machine-id"
   echo "$1" >"$root/etc/hostname"
   printf '127.0.0.1 localhost\n127.0.1.1 %s.example.org %s\n' "$1" "$1" >"$root/etc/hosts"
+  # Both have one network, and the collector listens on all of it.
+  [[ $role = collector ]] || echo '127.0.0.1 collector.example.org' >>"$root/etc/hosts"
   mkdir -p "$root/units"
-  install -m 0755 "$BINARY" "$root/units/tasseograph"
-  [[ -z ${OLD:-} ]] || install -m 0755 "$OLD" "$root/units/tasseograph.old"
+  mkdir "$root/units/first" "$root/units/new"
+  install -m 0755 "${OLD:-$BINARY}" "$root/units/first/tasseograph"
+  install -m 0755 "$BINARY" "$root/units/new/tasseograph"
+  block '### One host' 1 >"$root/units/one-host.sh"
+  block '### One host' 2 >"$root/units/report.sh"
+  block '### Another host' 1 >"$root/units/another-host.sh"
+  block '## Upgrade and removal' 1 >"$root/units/upgrade.sh"
+  block '## Upgrade and removal' 2 >"$root/units/remove.sh"
+  for script in "$root"/units/*.sh; do
+    [[ -s $script ]] || fail "README.md lacks the commands of $(basename "$script")"
+  done
   install -m 0755 "$HERE/inside.sh" "$root/units/inside.sh"
   printf 'ROLE=%s\nMODE=%s\n' "$role" "$MODE" >"$root/units/settings"
   cat >"$root/etc/systemd/system/units.service" <<'UNIT'
@@ -104,8 +126,8 @@ verdict() {
 
 # The two share a network of their own, so that their port is nobody's else.
 in_containers() {
-  root_for first collector
-  root_for second agent
+  root_for collector collector
+  root_for web-1 agent
   mkdir "$work/shared"
   export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_LOCK=0
   # shellcheck disable=SC2016 # for the shell inside
@@ -113,7 +135,7 @@ in_containers() {
     set -u
     work=$1 seconds=$2
     ip link set lo up
-    for name in first second; do
+    for name in collector web-1; do
       timeout --kill-after=20 "$seconds" systemd-nspawn --register=no --keep-unit --quiet \
         -D "$work/$name" -M "units-$name" --hostname="$name" --boot --console=passive \
         --capability=CAP_SYSLOG --bind=/dev/kmsg --bind="$work/shared:/shared" \
@@ -122,25 +144,26 @@ in_containers() {
     wait
   ' units "$work" "$NSPAWN_SECONDS"
   # What nspawn leaves of its cgroups is empty by now.
-  for name in first second; do
+  for name in collector web-1; do
     find /sys/fs/cgroup -depth -type d -path "*units-$name*" -exec rmdir {} \; 2>/dev/null || true
   done
-  [[ -s $work/first/units/log ]] ||
-    skip "systemd does not start in a container here: $(tail -1 "$work/first.console")"
-  printf 'units: the second host:\n'
-  cat "$work/second/units/log" 2>/dev/null || true
-  verdict "$work/first/units/log"
+  [[ -s $work/collector/units/log ]] ||
+    skip "systemd does not start in a container here: $(tail -1 "$work/collector.console")"
+  printf 'units: the other host:\n'
+  cat "$work/web-1/units/log" 2>/dev/null || true
+  verdict "$work/collector/units/log"
 }
 
 # Runs until the checks have put a result on the disk; each reboot is a new run on the same disk.
 in_a_machine() {
   local kernel initrd boot
-  root_for first collector
-  kernel=$(echo "$work"/first/boot/vmlinuz-*) initrd=$(echo "$work"/first/boot/initrd.img-*)
+  root_for collector collector
+  kernel=$(echo "$work"/collector/boot/vmlinuz-*)
+  initrd=$(echo "$work"/collector/boot/initrd.img-*)
   cp "$kernel" "$work/vmlinuz"
   cp "$initrd" "$work/initrd"
-  mkfs.ext4 -q -d "$work/first" "$work/disk" "$VM_DISK"
-  rm -rf "$work/first"
+  mkfs.ext4 -q -d "$work/collector" "$work/disk" "$VM_DISK"
+  rm -rf "$work/collector"
   for ((boot = 1; boot <= VM_BOOTS; boot++)); do
     printf 'units: boot %s at %s s\n' "$boot" "$SECONDS"
     timeout --kill-after=20 "$VM_SECONDS" qemu-system-x86_64 -machine q35,accel=tcg -cpu max \
