@@ -24,7 +24,7 @@ CARGO_DEB = .tools/cargo-deb/bin/cargo-deb
 CARGO_DEB_VERSION = 3.8.0
 
 .PHONY: build build-linux dist deb test test-musl test-dist test-deb test-reproducible check deny \
-	demo bench eval soak powercut real-model install clean
+	demo bench eval soak powercut real-model test-units vm install clean
 
 build:
 	$(CARGO) build --release --locked
@@ -119,6 +119,14 @@ powercut:
 # Real records through a real model. The test says so where it finds no model to run.
 real-model:
 	TASSEOGRAPH_REAL_MODEL=qwen $(CARGO) test --locked --test it real_model -- --nocapture
+
+# The units under a real systemd, in containers or in a virtual machine, as root: from the first
+# minutes to removal. Each says so where it cannot run; what they build once lies in target/units.
+test-units: $(BINARY)
+	@tests/units/run.sh nspawn $(BINARY)
+
+vm: $(BINARY)
+	@tests/units/run.sh vm $(BINARY)
 
 # The binary, its manual page, the units and example configurations. A configuration that is there
 # stays as it is.

@@ -179,8 +179,13 @@ pub(crate) fn writable(path: &Path) -> Result<(), String> {
     }
     let probe = beside(path, "probe");
     let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&probe);
-    made.and_then(|_| std::fs::remove_file(&probe))
-        .map_err(|error| format!("cannot write in {}: {}", quoted(folder), cause(&error)))
+    made.and_then(|_| std::fs::remove_file(&probe)).map_err(|error| {
+        let mend = match error.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => "; mount it for writing, or name another folder",
+            _ => "",
+        };
+        format!("cannot write in {}: {}{mend}", quoted(folder), cause(&error))
+    })
 }
 
 /// Makes the folder that `path` lies in, for this user alone.

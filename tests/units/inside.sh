@@ -202,13 +202,14 @@ twins() {
   fresh
   drop_in agent 'ReadOnlyPaths=/var/lib/private/tasseograph'
   systemctl restart tasseograph-agent
-  check "twin: with a read-only state folder the agent says so" said agent 'read-only file system'
+  check "twin: with a read-only state folder the agent says so" \
+    said agent 'read-only file system; mount it for writing, or name another folder'
   no_drop_in agent
   fresh
   drop_in collector 'ReadOnlyPaths=/var/lib/private/tasseograph'
   systemctl restart tasseograph-collector
   check "twin: with a read-only state folder the collector says so" \
-    said collector 'read-only file system'
+    said collector 'read-only file system; mount it for writing, or name another folder'
   no_drop_in collector
 
   fresh
@@ -314,7 +315,7 @@ as_agent() {
   removal
 }
 
-left_over() { find / -xdev -iname '*tasseograph*' -not -path '/units/*' | grep .; }
+left_over() { find / -xdev -iname '*tasseograph*' -not -path '/units/*' -not -path '/shared/*' | grep .; }
 nothing_left() { ! left_over; }
 nothing_runs() { ! grep -lsx tasseograph /proc/[0-9]*/comm; }
 
