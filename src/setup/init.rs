@@ -33,7 +33,6 @@ pub(crate) fn init(config: &Path, names: &[String]) -> Exit {
 }
 
 fn make_all(config: &Path, names: &[String]) -> Result<(), Ended> {
-    let failed = |reason: String| (Exit::Failed, reason);
     let names = names.iter().map(|name| parsed(name)).collect::<Result<Vec<_>, _>>()?;
     let place = Place::of(config)?;
     files::make_shared_folder(&place.folder).map_err(failed)?;
@@ -57,6 +56,13 @@ fn make_all(config: &Path, names: &[String]) -> Result<(), Ended> {
     say(&next(&place, &front, &pin))
 }
 
+/// Who may not write there is told where he may.
+fn failed(reason: String) -> Ended {
+    let hint = "; run it as root, or name a file in a folder of your own with --config";
+    let hint = if reason.ends_with("permission denied") { hint } else { "" };
+    (Exit::Failed, reason + hint)
+}
+
 fn parsed(name: &str) -> Result<Name, Ended> {
     if let Ok(address) = name.parse() {
         return Ok(Name::Address(address));
@@ -72,7 +78,7 @@ fn parsed(name: &str) -> Result<Name, Ended> {
 /// Makes a file that is not there, and says which of the two it was.
 fn make(path: &Path, text: &str, mode: u32, what: &str) -> Result<(), Ended> {
     let made = files::make(path, text.as_bytes(), mode);
-    let made = made.map_err(|reason| (Exit::Failed, reason))?;
+    let made = made.map_err(failed)?;
     said(path, if made { format!("made{what}") } else { "there; kept as it is".to_owned() })
 }
 
@@ -137,7 +143,6 @@ pub(super) fn loopback() -> [Name; 3] {
 
 /// An example that nobody has touched says nothing, and points nowhere: it is filled in.
 fn make_agent(path: &Path, text: &str) -> Result<(), Ended> {
-    let failed = |reason: String| (Exit::Failed, reason);
     let there = path.exists().then(|| files::read(path, crate::config::FILE_BYTES_MAX));
     if there.transpose().map_err(failed)?.as_deref() != Some(texts::AGENT.as_bytes()) {
         return make(path, text, SHARED_MODE, ", for this host's own agent");

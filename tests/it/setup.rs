@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use super::support::{Collector, Folder, Process, certificates, kernel_records, must_succeed};
-use super::support::{lines, own_port, run, tasseograph, text};
+use super::support::{lines, own_port, run, skip, tasseograph, text};
 
 /// In a folder that nobody has made yet.
 fn init(folder: &Folder, more: &[&str]) -> Output {
@@ -209,6 +209,34 @@ fn names_are_checked_before_anything_is_made() {
         assert!(error.contains("is no address, and no name"), "{error}");
         assert!(!folder.path("tg").exists(), "{name}");
     }
+}
+
+#[test]
+fn who_may_not_write_there_is_told_where_he_may() {
+    let folder = Folder::new();
+    let config = folder.path("tg/collector.yaml");
+    fs::set_permissions(folder.path(""), fs::Permissions::from_mode(0o555)).unwrap();
+    // Root may write anywhere: somebody else has to try.
+    let mut command = if rustix::process::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--clear-groups", env!("CARGO_BIN_EXE_tasseograph")]);
+        command
+    } else {
+        Command::new(env!("CARGO_BIN_EXE_tasseograph"))
+    };
+    let refused = command.args(["collector", "--init", "-c"]).arg(config).output();
+    fs::set_permissions(folder.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let refused = match refused {
+        Ok(refused) if [Some(126), Some(127)].contains(&refused.status.code()) => {
+            return skip("nobody else can start the program where it was built");
+        }
+        Ok(refused) => refused,
+        Err(error) => return skip(&format!("no setpriv here: {error}")),
+    };
+    assert_eq!(refused.status.code(), Some(1));
+    let error = text(&refused.stderr);
+    let expected = "permission denied; run it as root, or name a file in a folder of your own with";
+    assert!(error.contains(expected), "{error}");
 }
 
 /// The snippet with the paths of this test, and what it starts as a list of words.
