@@ -48,6 +48,8 @@ for tool in $tools; do
 done
 [[ -x $BINARY ]] || fail "$BINARY is no program; run make build first"
 
+[[ $MODE = vm || -w /dev/kmsg ]] || skip "needs /dev/kmsg"
+
 mkdir -p "$UNITS_DIR"
 UNITS_DIR=$(cd "$UNITS_DIR" && pwd)
 base=$UNITS_DIR/$MODE-$SUITE
@@ -101,7 +103,6 @@ ExecStart=/units/inside.sh
 StandardOutput=append:/units/log
 StandardError=append:/units/log
 UNIT
-  mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
   # After multi-user.target, which must not wait for it: by a timer.
   cat >"$root/etc/systemd/system/units.timer" <<'TIMER'
 [Timer]
@@ -130,23 +131,28 @@ in_containers() {
   root_for web-1 agent
   mkdir "$work/shared"
   export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_LOCK=0
+  # Each has a control group of its own: below one, the two would manage each other's units.
   # shellcheck disable=SC2016 # for the shell inside
   unshare --net --mount --propagation private -- bash -c '
     set -u
     work=$1 seconds=$2
     ip link set lo up
-    for name in collector web-1; do
-      timeout --kill-after=20 "$seconds" systemd-nspawn --register=no --keep-unit --quiet \
+    start() {
+      for tree in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
+        [ -e "$tree/cgroup.procs" ] || continue
+        mkdir "$tree/units-${work##*/}-$1" && echo $BASHPID >"$tree/units-${work##*/}-$1/cgroup.procs"
+      done
+      exec timeout --kill-after=20 "$seconds" systemd-nspawn --register=no --keep-unit --quiet \
         -D "$work/$name" -M "units-$name" --hostname="$name" --boot --console=passive \
         --capability=CAP_SYSLOG --bind=/dev/kmsg --bind="$work/shared:/shared" \
-        </dev/null >"$work/$name.console" 2>&1 &
-    done
+        </dev/null >"$work/$name.console" 2>&1
+    }
+    for name in collector web-1; do start "$name" & done
     wait
   ' units "$work" "$NSPAWN_SECONDS"
   # What nspawn leaves of its cgroups is empty by now.
-  for name in collector web-1; do
-    find /sys/fs/cgroup -depth -type d -path "*units-$name*" -exec rmdir {} \; 2>/dev/null || true
-  done
+  find /sys/fs/cgroup -depth -type d -path "*/units-${work##*/}-*" -exec rmdir {} \; 2>/dev/null ||
+    true
   [[ -s $work/collector/units/log ]] ||
     skip "systemd does not start in a container here: $(tail -1 "$work/collector.console")"
   printf 'units: the other host:\n'
