@@ -161,7 +161,10 @@ fn make_units() -> Result<(), Ended> {
             Some(path) => said(&path, "there; kept as it is".to_owned())?,
             None => {
                 let text = texts::unit(text, host::program().as_deref());
-                make(&Path::new(UNIT_FOLDER).join(name), &text, SHARED_MODE, "")?;
+                let missing = text.contains(texts::PROGRAM) && !Path::new(texts::PROGRAM).exists();
+                let hint = format!("; put the program where it starts it: {}", texts::PROGRAM);
+                let hint = if missing { &hint } else { "" };
+                make(&Path::new(UNIT_FOLDER).join(name), &text, SHARED_MODE, hint)?;
             }
         }
     }

@@ -8,7 +8,9 @@ pub(super) const COLLECTOR_UNIT: &str = include_str!("../../systemd/tasseograph-
 pub(super) const AGENT_UNIT: &str = include_str!("../../systemd/tasseograph-agent.service");
 
 /// Where the units as they are expect the program.
-const PROGRAM: &str = "/usr/local/bin/tasseograph";
+pub(super) const PROGRAM: &str = "/usr/local/bin/tasseograph";
+/// What the units do not see: they have a /tmp of their own, and no homes.
+const UNSEEN: &[&str] = &["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
 /// Where the examples as they are expect everything.
 const FOLDER: &str = "/etc/tasseograph";
 
@@ -48,9 +50,10 @@ pub(super) fn agent_lines(url: &str, pin: &str) -> String {
     format!("collector_url: {url}\ntls_pin_sha256:\n  - {pin}\n")
 }
 
-/// A unit that starts the program where it lies.
+/// A unit that starts the program where it lies, or where it should, if no unit sees it here.
 pub(super) fn unit(text: &str, program: Option<&Path>) -> String {
-    match program.and_then(Path::to_str).filter(|path| is_plain(path)) {
+    let seen = program.filter(|path| !UNSEEN.iter().any(|folder| path.starts_with(folder)));
+    match seen.and_then(Path::to_str).filter(|path| is_plain(path)) {
         Some(program) => text.replace(PROGRAM, program),
         None => text.to_owned(),
     }
@@ -151,9 +154,10 @@ mod tests {
             let moved = unit(text, Some(Path::new("/usr/bin/tasseograph")));
             assert!(moved.contains("\nExecStart=/usr/bin/tasseograph "), "{moved}");
             assert!(!moved.contains(PROGRAM), "{moved}");
-            for odd in [None, Some(Path::new("/a b/tasseograph"))] {
-                assert_eq!(unit(text, odd), text);
+            for odd in ["/a b/tasseograph", "/tmp/tasseograph", "/home/x/tasseograph"] {
+                assert_eq!(unit(text, Some(Path::new(odd))), text, "{odd}");
             }
+            assert_eq!(unit(text, None), text);
         }
     }
 }

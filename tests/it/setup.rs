@@ -294,7 +294,7 @@ fn a_second_host_joins_by_what_agent_config_prints() {
     let mode = |name: &str| fs::metadata(there.join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("agent.yaml"), mode("api_key")), (0o644, 0o600));
     let unit = fs::read_to_string(folder.path("other/systemd/tasseograph-agent.service")).unwrap();
-    let program = format!("\nExecStart={} agent ", env!("CARGO_BIN_EXE_tasseograph"));
+    let program = format!("\nExecStart={} agent ", super::units::program());
     assert!(unit.contains(&program), "{unit}");
 
     let kmsg = folder.write("kmsg", &kernel_records(0, 3));

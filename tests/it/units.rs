@@ -20,6 +20,17 @@ fn settings(daemon: &str) -> Vec<String> {
     text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
 }
 
+/// Where a unit starts the program that is tested: its place, or the usual one where no unit sees
+/// it.
+pub(crate) fn program() -> &'static str {
+    let built = env!("CARGO_BIN_EXE_tasseograph");
+    let unseen = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    let seen = !unseen.iter().any(|folder| Path::new(built).starts_with(folder))
+        && built.bytes().all(plain);
+    if seen { built } else { "/usr/local/bin/tasseograph" }
+}
+
 #[test]
 fn the_units_leave_little_open() {
     for daemon in DAEMONS {
@@ -57,9 +68,8 @@ fn the_filter_lets_through_what_the_program_calls() {
 fn the_program_prints_the_units_for_where_it_lies() {
     for daemon in DAEMONS {
         let printed = text(&run(&[daemon, "--unit"]).stdout);
-        let program = env!("CARGO_BIN_EXE_tasseograph");
         let expected = std::fs::read_to_string(unit(daemon)).unwrap();
-        assert_eq!(printed, expected.replace("/usr/local/bin/tasseograph", program));
+        assert_eq!(printed, expected.replace("/usr/local/bin/tasseograph", program()));
     }
 }
 

@@ -241,7 +241,7 @@ flood() {
   check "flood: every line is stored once, or in a gap" answers "SELECT
     (SELECT COUNT(*) FROM deltas, json_each(deltas.records) AS line
       WHERE line.value LIKE '%;$MARK flood %')
-    + (SELECT coalesce(SUM(next_seq - first_seq), 0) FROM gaps) >= $FLOOD" 1
+    + (SELECT coalesce(SUM(next_seq - first_seq), 0) FROM gaps) >= $FLOOD AS all_there" 1
   say "flood: lost to the ring: $(sql 'SELECT coalesce(SUM(next_seq - first_seq), 0) FROM gaps')"
   check "flood: the agent's memory at its highest ($(cat $group/memory.peak) bytes) is below \
 MemoryMax" test "$(cat $group/memory.peak)" -lt $AGENT_MEMORY

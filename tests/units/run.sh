@@ -19,7 +19,7 @@ MIRROR=${MIRROR:-http://deb.debian.org/debian}
 SUITE=${SUITE:-bookworm}
 NSPAWN_SECONDS=420
 # Without KVM a virtual machine is twenty times slower than the machine that it runs on.
-VM_SECONDS=1800
+VM_SECONDS=3600
 VM_BOOTS=4
 VM_DISK=2G
 VM_MEMORY=1536
