@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use super::support::{Collector, Folder, Process, certificates, kernel_records, must_succeed};
-use super::support::{lines, own_port, run, skip, tasseograph, text};
+use super::support::{Collector, Folder, Process, binary, certificates, kernel_records};
+use super::support::{lines, must_succeed, own_port, run, skip, tasseograph, text};
 
 /// In a folder that nobody has made yet.
 fn init(folder: &Folder, more: &[&str]) -> Output {
@@ -219,10 +219,10 @@ fn who_may_not_write_there_is_told_where_he_may() {
     // Root may write anywhere: somebody else has to try.
     let mut command = if rustix::process::geteuid().is_root() {
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--clear-groups", env!("CARGO_BIN_EXE_tasseograph")]);
+        command.args(["--reuid=65534", "--clear-groups"]).arg(binary());
         command
     } else {
-        Command::new(env!("CARGO_BIN_EXE_tasseograph"))
+        Command::new(binary())
     };
     let refused = command.args(["collector", "--init", "-c"]).arg(config).output();
     fs::set_permissions(folder.path(""), fs::Permissions::from_mode(0o755)).unwrap();
@@ -251,10 +251,7 @@ fn joined(folder: &Folder, snippet: &str) -> (Output, String) {
     // No unit is known yet.
     let systemctl = "#!/bin/sh\necho \"$@\" >> \"$LOG\"\n[ \"$1\" != cat ]\n";
     program("systemctl", systemctl);
-    program(
-        "tasseograph",
-        &format!("#!/bin/sh\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_tasseograph")),
-    );
+    program("tasseograph", &format!("#!/bin/sh\nexec {} \"$@\"\n", binary().display()));
     let root = folder.path("other");
     fs::create_dir_all(root.join("systemd")).unwrap();
     let snippet = snippet

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::support::{run, skip, text};
+use super::support::{binary, run, skip, text};
 
 /// Tenths: what `systemd-analyze security` gives at most. 0 is no access to anything.
 const EXPOSURE_MAX: &str = "12";
@@ -22,13 +22,13 @@ fn settings(daemon: &str) -> Vec<String> {
 
 /// Where a unit starts the program that is tested: its place, or the usual one where no unit sees
 /// it.
-pub(crate) fn program() -> &'static str {
-    let built = env!("CARGO_BIN_EXE_tasseograph");
+pub(crate) fn program() -> String {
+    let built = binary().to_str().unwrap().to_owned();
     let unseen = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
-    let seen = !unseen.iter().any(|folder| Path::new(built).starts_with(folder))
+    let seen = !unseen.iter().any(|folder| Path::new(&built).starts_with(folder))
         && built.bytes().all(plain);
-    if seen { built } else { "/usr/local/bin/tasseograph" }
+    if seen { built } else { "/usr/local/bin/tasseograph".to_owned() }
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn the_program_prints_the_units_for_where_it_lies() {
     for daemon in DAEMONS {
         let printed = text(&run(&[daemon, "--unit"]).stdout);
         let expected = std::fs::read_to_string(unit(daemon)).unwrap();
-        assert_eq!(printed, expected.replace("/usr/local/bin/tasseograph", program()));
+        assert_eq!(printed, expected.replace("/usr/local/bin/tasseograph", &program()));
     }
 }
 
