@@ -32,7 +32,7 @@
 //! | *compose* | | |
 //! | `setup` | `collector --init`, `agent-config`, `--unit` | *decide*, `sys`, `exit` |
 //! | `analyze` | the chain | all but `agent`, `collector`, `eval`, `gate`, `setup`, `store` |
-//! | `eval` | endpoints, measured on logs | all but `agent`, `collector`, `gate`, `setup`, `store` |
+//! | `eval` | endpoints measured on logs | all but `agent`, `collector`, `gate`, `setup`, `store` |
 //! | `agent` | `tasseograph agent` | *decide*, `sys`, `exit` |
 //! | `collector` | `collector`, `report`, `reanalyse`, `host-key` | all but `agent`, `setup` |
 //!
