@@ -99,6 +99,30 @@ fn answers_with_status_200() {
     }
 }
 
+/// Some servers fill the field in, whatever happened.
+#[test]
+fn an_error_that_says_nothing_is_none() {
+    for (error, is_one) in [
+        ("null", false),
+        ("false", false),
+        (r#""""#, false),
+        ("{}", false),
+        ("[]", false),
+        ("true", true),
+        ("500", true),
+        (r#""x""#, true),
+        (r#"{"message":""}"#, true),
+    ] {
+        let message = r#""message":{"content":"fine"}"#;
+        for body in [
+            format!(r#"{{"error":{error},"choices":[{{{message}}}]}}"#),
+            choice(&format!(r#""error":{error},{message}"#)),
+        ] {
+            assert_eq!(heard(200, &body).outcome.is_err(), is_one, "{body}");
+        }
+    }
+}
+
 #[test]
 fn errors_are_sorted_by_what_to_do_next() {
     let transient =
@@ -126,6 +150,15 @@ fn what_a_400_is_about() {
         (400, "Automatic parser generation failed: JSON schema conversion failed", format),
         (422, "grammar is not supported by this backend", format),
         (500, "response_format is not supported", Transient),
+        (
+            500,
+            "litellm.UnsupportedParamsError: x does not support parameters: ['response_format'], \
+             for model=m. To drop these, set `litellm.drop_params=True`",
+            format,
+        ),
+        (500, "unsupported value: 'temperature' does not support 0.2", temperature),
+        (500, "unsupported operand", Transient),
+        (502, "unsupported parameter: response_format", Transient),
         (
             400,
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use \

@@ -30,10 +30,21 @@ struct Told {
 /// At the top, or where OpenRouter puts that of the provider behind it; older vLLM's is the whole.
 pub(super) fn error_of(value: Option<&Value>) -> Option<&Value> {
     let value = value?;
-    let own = value.get("error").filter(|error| !error.is_null());
-    let inner = || value.pointer("/choices/0/error").filter(|error| !error.is_null());
+    let own = value.get("error").filter(|error| says_something(error));
+    let inner = || value.pointer("/choices/0/error").filter(|error| says_something(error));
     let whole = || (value.get("object")? == "error").then_some(value);
     own.or_else(inner).or_else(whole)
+}
+
+/// Some fill the field in where there is no error.
+fn says_something(error: &Value) -> bool {
+    match error {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Array(elements) => !elements.is_empty(),
+        Value::Bool(true) | Value::Number(_) => true,
+    }
 }
 
 /// An answer that is an error, whatever its status.
@@ -94,7 +105,12 @@ fn told(error: Option<&Value>, value: Option<&Value>, body: &[u8]) -> Told {
 fn sorted(asked: &Asked<'_>, status: u16, told: &Told) -> Kind {
     let begin: String = told.message.chars().take(MESSAGE_CHARS_READ).collect();
     let message = without_echo(&begin.to_lowercase(), asked.prompt);
-    let of_parameters = matches!(status, 400 | 422);
+    // LiteLLM answers 500 for what it knows itself that the model does not take.
+    let of_parameters = match status {
+        400 | 422 => true,
+        500 => says(&message, UNSUPPORTED) || says(&told.codes, UNSUPPORTED),
+        _ => false,
+    };
     let by_param = || named(asked.manner, told, &message).filter(|_| of_parameters);
     let by_message = || {
         let unsaid = of_parameters && told.param.is_none();
@@ -148,6 +164,7 @@ const TOO_LONG: &[&str] = &[
 ];
 const BUSY: &[&str] =
     &["busy", "overloaded", "rate limit", "rate_limit", "too many", "capacity", "no slot", "queue"];
+const UNSUPPORTED: &[&str] = &["unsupported"];
 const UNKNOWN: &[&str] = &[
     "unsupported",
     "not support",
