@@ -9,7 +9,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::endpoint::{Server, name};
+use super::endpoint::{Posed, Server, name};
 use super::matter::{Matter, Question};
 use super::progress::Progress;
 use crate::analysis::{PROMPT_VERSION, Verdict};
@@ -33,6 +33,9 @@ const CALLS_MAX: usize = 100;
 const SPAN_MAX: Duration = Duration::from_secs(30 * 60);
 /// Without an answer, with all endpoints well: it is not for one odd record.
 const UNANSWERED_MAX: usize = 3;
+/// So many answers that cost something and cannot be used, and there is no waiting any longer for
+/// an endpoint that is down.
+const IN_VAIN_MAX: usize = 20;
 
 struct Ready {
     model: String,
@@ -65,14 +68,26 @@ pub(crate) struct Unavailable {
     /// Which, and why.
     pub(crate) reasons: Vec<String>,
     pub(crate) calls: Vec<Call>,
-    /// No endpoint failed for its own sake: the delta may be to blame.
-    pub(crate) unusable: bool,
+    pub(crate) blame: Blame,
     /// All of them failed for their own sake.
     pub(crate) outage: bool,
     /// The soonest that an endpoint asks to be tried again.
     pub(crate) retry_after: Option<Duration>,
     /// Of what was answered, and of the signature table.
     pub(crate) verdict: Box<Verdict>,
+}
+
+/// Whether the delta is to blame for being without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// An endpoint failed for its own sake, which may answer yet.
+    Nobodys,
+    /// None did, by what they say.
+    Deltas,
+    /// None did, by what they do with other deltas: that may be chance.
+    Doubtful,
+    /// So much has been paid for it that there is no waiting any longer.
+    Spent,
 }
 
 /// What a question came to.
@@ -107,7 +122,11 @@ struct Try<'a> {
     /// The place of who answered.
     by: Option<usize>,
     model: String,
+    /// Tells it from other tries.
+    number: u64,
     ailing: bool,
+    to_mend: bool,
+    stumped: bool,
     calls_max: usize,
     until: Mono,
     span_max: Duration,
@@ -155,7 +174,7 @@ impl Analyst {
             match self.go_on(records, missing, &mut progress) {
                 Err(put_off)
                     if !put_off.outage
-                        && !put_off.unusable
+                        && put_off.blame == Blame::Nobodys
                         && progress.left_of(records.len()) < before =>
                 {
                     progress.calls = put_off.calls;
@@ -179,7 +198,10 @@ impl Analyst {
             progress,
             by: None,
             model: String::new(),
+            number: random::seed(),
             ailing: false,
+            to_mend: false,
+            stumped: false,
             until: clock::mono().plus(self.span_max),
             span_max: self.span_max,
         };
@@ -233,6 +255,7 @@ impl Analyst {
                 Turn::Ask { endpoint, wait, doubled } => (endpoint, wait, doubled),
                 Turn::Split { endpoint } => {
                     one.note(self.named(&chain), &chain);
+                    one.progress.is_split = true;
                     return Outcome::Parts(one.matter.halves(question, endpoint));
                 }
                 Turn::Exhausted => return self.exhausted(one, question, &chain),
@@ -244,10 +267,10 @@ impl Analyst {
                 return Outcome::Answered;
             };
             if let Some(limit) = one.limit(wait) {
-                one.ailing |= chain.ailing();
+                one.blame(&chain);
                 let reasons = self.named(&chain).into_iter().chain([limit]).collect();
                 // Time alone may run out with endpoints that let it run out.
-                let down = chain.ailing() && one.by.is_none();
+                let down = (chain.ailing() || chain.to_mend()) && one.by.is_none();
                 let cause = if down { Cause::Endpoints } else { Cause::Limit };
                 let retry_after = None;
                 return Outcome::Unanswered(Unanswered { reasons, cause, retry_after });
@@ -255,8 +278,14 @@ impl Analyst {
             if wait > Duration::ZERO {
                 clock::sleep(wait);
             }
-            let (subject, calls) = (one.matter.subject, &mut one.progress.calls);
-            match server.ask(&question.prompt, shown, doubled, subject, &mut trial, calls) {
+            let posed = Posed {
+                prompt: &question.prompt,
+                shown,
+                doubled,
+                topic: one.matter.topic(question, one.number),
+                is_last: endpoint + 1 == self.endpoints.len(),
+            };
+            match server.ask(&posed, &mut trial, &mut one.progress.calls) {
                 Ok(said) => {
                     one.note(self.named(&chain), &chain);
                     one.answered(endpoint, &said.model);
@@ -276,7 +305,9 @@ impl Analyst {
             one.note(self.named(chain), chain);
             return Outcome::Parts(vec![shorter]);
         }
-        one.ailing |= chain.ailing();
+        one.blame(chain);
+        one.stumped |= chain.stumped();
+        one.progress.in_vain += chain.in_vain();
         let cause = if chain.puzzled() { Cause::Question } else { Cause::Endpoints };
         let (reasons, retry_after) = (self.named(chain), chain.retry_after());
         Outcome::Unanswered(Unanswered { reasons, cause, retry_after })
@@ -300,7 +331,7 @@ impl Analyst {
             model,
             prompt_version: one.progress.prompt_version,
             fell_over: std::mem::take(&mut one.progress.fell_over),
-            ailing: one.ailing,
+            ailing: one.ailing || one.to_mend,
             calls: std::mem::take(&mut one.progress.calls),
         }
     }
@@ -308,8 +339,13 @@ impl Analyst {
 
 impl Try<'_> {
     fn note(&mut self, reasons: Vec<String>, chain: &Chain<'_>) {
-        self.ailing |= chain.ailing();
+        self.blame(chain);
         self.progress.note(reasons);
+    }
+
+    fn blame(&mut self, chain: &Chain<'_>) {
+        self.ailing |= chain.ailing();
+        self.to_mend |= chain.to_mend();
     }
 
     fn answered(&mut self, endpoint: usize, model: &str) {
@@ -331,10 +367,16 @@ impl Try<'_> {
 
 fn unavailable(one: &mut Try<'_>, unanswered: Vec<Unanswered>) -> Unavailable {
     let any = |cause: Cause| unanswered.iter().any(|why| why.cause == cause);
-    let (outage, blamed) = (any(Cause::Endpoints), any(Cause::Question));
+    let blame = match any(Cause::Question) {
+        true if one.ailing && one.progress.in_vain >= IN_VAIN_MAX => Blame::Spent,
+        true if one.ailing => Blame::Nobodys,
+        true if one.stumped => Blame::Doubtful,
+        true => Blame::Deltas,
+        false => Blame::Nobodys,
+    };
     Unavailable {
-        unusable: blamed && !one.ailing,
-        outage,
+        blame,
+        outage: any(Cause::Endpoints),
         retry_after: unanswered.last().and_then(|why| why.retry_after),
         reasons: unanswered.into_iter().flat_map(|why| why.reasons).collect(),
         calls: std::mem::take(&mut one.progress.calls),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::input::{read, text_at_all};
-use super::{Analysis, Analyst, Unavailable};
+use super::{Analysis, Analyst, Blame, Unavailable};
 use crate::analysis::Status;
 use crate::cli::{Analyze, Format};
 use crate::config::{self, Endpoint, Probe, Problem};
@@ -59,8 +59,11 @@ fn judge(
         return Err(failed(format!("{name} holds no kernel log lines")));
     }
     let analysed = analyst.analyse(&log.records, &[]);
-    let analysis = analysed.map_err(|Unavailable { reasons, unusable, .. }| {
-        let what = if unusable { "no answer can be used" } else { "no endpoint can analyse" };
+    let analysis = analysed.map_err(|Unavailable { reasons, blame, .. }| {
+        let what = match blame {
+            Blame::Nobodys => "no endpoint can analyse",
+            Blame::Deltas | Blame::Doubtful | Blame::Spent => "no answer can be used",
+        };
         failed(format!("{what}: {}", reasons.join("; ")))
     })?;
     let Analysis { verdict, provider, model, fell_over, .. } = &analysis;

@@ -11,10 +11,11 @@ use crate::config::{HttpEndpoint, Secret};
 use crate::kernel::Record;
 use crate::llm::{
     ANSWERED, Asked, Asking, Breaker, Call, Failure, Heard, Kind, Limiter, Manner, Place, Price,
-    Probe, Refusals, Trial, Usage, read_answer,
+    Probe, ROOM_WAIT_MAX, Refusals, Slow, Suspects, Topic, Trial, Usage, read_answer,
 };
 use crate::sys::clock;
 use crate::sys::http::{Client, ClientSettings, Deadline};
+use crate::sys::log::Limited;
 use crate::time::format_span;
 
 /// An answer of a chat completion is a few kilobytes.
@@ -40,6 +41,9 @@ pub(super) struct Server {
     state: Mutex<State>,
     /// A place is free, or the breaker has opened.
     change: Condvar,
+    /// Lines of what an operator must mend, and of what is mended: an endpoint may go to and fro.
+    broken: Limited,
+    mended: Limited,
 }
 
 struct State {
@@ -47,10 +51,31 @@ struct State {
     breaker: Breaker,
     limiter: Limiter,
     refusals: Refusals,
-    /// The status of an error that an operator must mend, as the log said last.
+    suspects: Suspects,
+    slow: Slow,
+    /// The status of an error that an operator must mend, where the last call ended so.
+    to_mend: Option<u16>,
+    /// Likewise, as the log said last.
     misconfigured: Option<u16>,
+    /// It has answered at some time.
+    proven: bool,
+    /// The delta that it first called misconfigured since then.
+    accused_by: Option<u64>,
     /// The log has said that questions are split.
     splits: bool,
+    splits_slow: bool,
+}
+
+/// A question as it is put.
+pub(super) struct Posed<'a> {
+    pub(super) prompt: &'a Prompt,
+    /// The records that it shows.
+    pub(super) shown: &'a [Record],
+    /// With room for twice as long an answer.
+    pub(super) doubled: bool,
+    pub(super) topic: Topic,
+    /// No endpoint is there to ask instead.
+    pub(super) is_last: bool,
 }
 
 /// What a model said, and who it says it is.
@@ -103,24 +128,29 @@ impl Server {
                 breaker: Breaker::new(),
                 limiter: Limiter::new(),
                 refusals: Refusals::default(),
+                suspects: Suspects::default(),
+                slow: Slow::default(),
+                to_mend: None,
                 misconfigured: None,
+                proven: false,
+                accused_by: None,
                 splits: false,
+                splits_slow: false,
             }),
             change: Condvar::new(),
+            broken: Limited::default(),
+            mended: Limited::default(),
         })
     }
 
-    /// Asks once. `doubled`: with room for twice as long an answer. `subject`: which delta it is
-    /// about.
+    /// Asks once.
     pub(super) fn ask(
         &self,
-        prompt: &Prompt,
-        shown: &[Record],
-        doubled: bool,
-        subject: u64,
+        posed: &Posed<'_>,
         trial: &mut Trial,
         calls: &mut Vec<Call>,
     ) -> Result<Said, Failure> {
+        let Posed { prompt, shown, doubled, .. } = *posed;
         let max_tokens = self.asking.max_tokens * if doubled { 2 } else { 1 };
         let manner = trial.manner(self.place, self.state().manner);
         let mut body = self.asking.body(prompt, manner, max_tokens);
@@ -128,7 +158,7 @@ impl Server {
         if let Some(why) = self.asking.too_long(prompt, &body, max_tokens) {
             return Err(Failure::new(sorted(Kind::TooLong), why));
         }
-        let permit = self.admit()?;
+        let permit = self.admit(posed.is_last)?;
         // Others may have learnt something while this one waited.
         let now_known = trial.manner(self.place, self.state().manner);
         if now_known != manner {
@@ -136,13 +166,18 @@ impl Server {
         }
         let begun = clock::mono();
         let heard = self.post(prompt, now_known, &body);
-        let latency_ms = clock::mono().remaining(begun).as_millis() as u64;
+        let took = clock::mono().remaining(begun);
+        let latency_ms = took.as_millis() as u64;
         let outcome = heard.outcome.and_then(|content| {
             Verdict::from_reply(&content, shown)
                 .map_err(|why| Failure::new(Kind::Unusable, format!("unusable answer: {why}")))
         });
-        let outcome = outcome.map_err(|failure| Failure { kind: sorted(failure.kind), ..failure });
-        let outcome = permit.settle(now_known, subject, trial, outcome);
+        let outcome = outcome.map_err(|failure| Failure {
+            kind: sorted(failure.kind),
+            timed_out: failure.timed_out || took >= self.timeout,
+            ..failure
+        });
+        let outcome = permit.settle(posed, now_known, trial, outcome);
         let call = Call {
             endpoint: self.place,
             provider: self.provider.clone(),
@@ -176,16 +211,18 @@ impl Server {
         }
     }
 
-    /// Waits for a place, as long as a call may take.
-    fn admit(&self) -> Result<Permit<'_>, Failure> {
+    /// Waits for a place, as long as a call may take: one comes free when a call ends. Nobody waits
+    /// out what the endpoint asks for while another can be asked.
+    fn admit(&self, is_last: bool) -> Result<Permit<'_>, Failure> {
         let deadline = clock::mono().plus(self.timeout);
         let mut state = self.state();
         loop {
             let now = clock::mono();
             if let Some(left) = state.breaker.refuses(now) {
                 let reason = format!("left alone after failures: {}", state.breaker.reason());
-                let failure = Failure::new(Kind::Skipped, reason);
-                return Err(Failure { retry_after: Some(left), ..failure });
+                // Left alone for what has to be mended, it is no better for that.
+                let kind = state.to_mend.map_or(Kind::Skipped, Kind::Misconfigured);
+                return Err(Failure { retry_after: Some(left), ..Failure::new(kind, reason) });
             }
             if let Some(place) = state.limiter.admit(now) {
                 let probe = state.breaker.begin();
@@ -193,9 +230,15 @@ impl Server {
             }
             let left = deadline.remaining(now);
             let pause = state.limiter.pause(now);
-            if left.is_zero() || pause.is_some_and(|pause| pause > left) {
-                let waited = format_span(self.timeout);
-                let reason = format!("it takes no more calls, and none ended within {waited}");
+            let most = if is_last { left } else { left.min(ROOM_WAIT_MAX) };
+            if left.is_zero() || pause.is_some_and(|pause| pause > most) {
+                let reason = match pause {
+                    Some(_) => "left alone for as long as its HTTP 429 asks".to_owned(),
+                    None => {
+                        let waited = format_span(self.timeout);
+                        format!("it takes no more calls, and none ended within {waited}")
+                    }
+                };
                 let failure = Failure::new(Kind::Skipped, reason);
                 return Err(Failure { retry_after: pause, ..failure });
             }
@@ -227,23 +270,44 @@ impl Server {
         }
     }
 
-    fn tell_operator(&self, state: &mut State, outcome: Result<(), &Failure>) {
+    /// A change that the log may not say yet is said when it may, if it still is one.
+    fn tell_operator(&self, state: &mut State, subject: u64, outcome: Result<(), &Failure>) {
+        let now = clock::mono();
         match outcome {
             Ok(()) => {
-                if state.misconfigured.take().is_some() {
-                    log::info!("{}: takes our questions now", self.name());
+                (state.proven, state.accused_by) = (true, None);
+                if state.misconfigured.is_some()
+                    && let Some(unsaid) = self.mended.allow(now)
+                {
+                    state.misconfigured = None;
+                    log::info!("{}: takes our questions now{unsaid}", self.name());
                 }
             }
+            Err(Failure { of_question: true, .. }) => {}
             Err(Failure { kind: Kind::Misconfigured(status), reason, .. }) => {
-                if state.misconfigured.replace(*status) != Some(*status) {
+                let first = *state.accused_by.get_or_insert(subject);
+                let sure = !state.proven || first != subject || is_plain(*status);
+                if sure
+                    && state.misconfigured != Some(*status)
+                    && let Some(unsaid) = self.broken.allow(now)
+                {
+                    state.misconfigured = Some(*status);
                     let (name, what) = (self.name(), what_to_mend(*status));
-                    log::error!("{name}: {reason}; {what}; the next endpoint is asked instead");
+                    log::error!(
+                        "{name}: {reason}; {what}; the next endpoint is asked instead{unsaid}"
+                    );
                 }
             }
             Err(Failure { kind: Kind::TooLong, reason, .. }) => {
                 if !std::mem::replace(&mut state.splits, true) {
                     let what = "such questions are split; its context_tokens would spare the call";
                     log::info!("{}: {reason}; {what}", self.name());
+                }
+            }
+            Err(Failure { kind: Kind::Slow, reason, .. }) => {
+                if !std::mem::replace(&mut state.splits_slow, true) {
+                    let what = "such questions are split; a longer timeout would spare the calls";
+                    log::info!("{}: {reason}, twice; {what}", self.name());
                 }
             }
             Err(_) => {}
@@ -311,15 +375,17 @@ fn hidden(http: &HttpEndpoint) -> Vec<Secret> {
 
 impl Permit<'_> {
     /// Tells the endpoint's state how the call ended. A refusal beside other calls of ours is
-    /// `Crowded` from here on; one of many, and no answer, the operator's to mend.
+    /// `Crowded` from here on; one of many, and no answer, the operator's to mend; a failure at one
+    /// question, with others answered, the question's.
     fn settle(
         mut self,
+        posed: &Posed<'_>,
         asked: Manner,
-        subject: u64,
         trial: &mut Trial,
         mut outcome: Result<Verdict, Failure>,
     ) -> Result<Verdict, Failure> {
         let now = clock::mono();
+        let Topic { subject, question, .. } = posed.topic;
         let mut state = self.server.state();
         match &mut outcome {
             Err(failure) if failure.kind == Kind::Busy => {
@@ -330,28 +396,61 @@ impl Permit<'_> {
             Ok(_) => state.limiter.succeeded(),
             Err(_) => state.limiter.ended(),
         }
-        match &mut outcome {
-            Err(failure) if failure.kind == Kind::Refused => {
-                if state.refusals.refused(subject) {
-                    failure.kind = Kind::Misconfigured(REFUSES_ALL);
-                }
-            }
-            Ok(_) => state.refusals.answered(),
-            Err(failure) if has_model(failure.kind) => state.refusals.answered(),
-            Err(_) => {}
-        }
+        state.sort(posed, &mut outcome);
         match &outcome {
+            // It says nothing of the endpoint, a probe or not.
+            Err(failure) if failure.of_question || failure.kind == Kind::Slow => {
+                state.breaker.abandoned(self.probe, now);
+            }
             Err(failure) if is_ill(failure.kind) => {
-                state.breaker.failed(self.probe, &failure.reason, now);
+                state.breaker.failed(self.probe, question, &failure.reason, now);
             }
             _ => state.breaker.succeeded(),
         }
         self.server.learn(&mut state, asked, trial, outcome.as_ref().map(|_| ()));
-        self.server.tell_operator(&mut state, outcome.as_ref().map(|_| ()));
+        self.server.tell_operator(&mut state, subject, outcome.as_ref().map(|_| ()));
         drop(state);
         self.settled = true;
         self.server.change.notify_all();
         outcome
+    }
+}
+
+impl State {
+    /// Finds out whose fault a failure is, and what may help.
+    fn sort(&mut self, posed: &Posed<'_>, outcome: &mut Result<Verdict, Failure>) {
+        let topic = posed.topic;
+        match outcome {
+            Err(failure) if failure.kind == Kind::Refused => {
+                if self.refusals.refused(topic.subject) {
+                    failure.kind = Kind::Misconfigured(REFUSES_ALL);
+                }
+            }
+            Err(failure) if failure.kind.has_model() => self.answered(topic),
+            Err(failure) if is_any_questions(failure.kind) => {
+                failure.of_question = self.suspects.failed(topic);
+                if failure.kind == Kind::Transient && failure.timed_out {
+                    let (again, lives) = self.slow.failed(topic.question);
+                    // One that is dead is slow for each half as well.
+                    if again && (lives || posed.is_last) && posed.shown.len() > 1 {
+                        failure.kind = Kind::Slow;
+                    }
+                }
+            }
+            Ok(_) => self.answered(topic),
+            Err(_) => {}
+        }
+        self.to_mend = match outcome {
+            Err(Failure { of_question: true, .. }) => self.to_mend,
+            Err(Failure { kind: Kind::Misconfigured(status), .. }) => Some(*status),
+            _ => None,
+        };
+    }
+
+    fn answered(&mut self, topic: Topic) {
+        self.refusals.answered();
+        self.suspects.answered(topic);
+        self.slow.answered(topic.question);
     }
 }
 
@@ -360,9 +459,19 @@ fn is_ill(kind: Kind) -> bool {
     matches!(kind, Kind::Transient | Kind::Busy | Kind::Misconfigured(_))
 }
 
-/// Whether a model, or the filter before it, has had the question.
-fn has_model(kind: Kind) -> bool {
-    matches!(kind, Kind::Unusable | Kind::Declined | Kind::Cut)
+/// Whether it may be for one question's sake, as nothing in it says.
+fn is_any_questions(kind: Kind) -> bool {
+    match kind {
+        // Three deltas have shown that it is not.
+        Kind::Misconfigured(status) => status != REFUSES_ALL,
+        kind => kind == Kind::Transient,
+    }
+}
+
+/// Whether an endpoint that has answered before means itself by it. Other statuses may be those of
+/// a filter before it, which stops one question.
+fn is_plain(status: u16) -> bool {
+    matches!(status, 400 | 401 | 402 | 429)
 }
 
 impl Drop for Permit<'_> {

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use crate::analysis::Prompt;
 use crate::kernel::{Record, SeqRange};
+use crate::llm::Topic;
 
 /// Of a record's text: the kernel's own have 2 KiB at most, lines of the older form any length.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
@@ -21,7 +22,7 @@ pub(super) struct Matter<'a> {
     /// Ranges that lie between them.
     missing: &'a [SeqRange],
     /// Tells it from other deltas.
-    pub(super) subject: u64,
+    subject: u64,
 }
 
 pub(super) struct Question {
@@ -39,6 +40,13 @@ impl<'a> Matter<'a> {
         let mut hasher = DefaultHasher::new();
         records.iter().for_each(|record| (record.seq, &record.text).hash(&mut hasher));
         Self { records, missing, subject: hasher.finish() }
+    }
+
+    /// What a question is about, in this analysis.
+    pub(super) fn topic(&self, question: &Question, analysis: u64) -> Topic {
+        let mut hasher = DefaultHasher::new();
+        (self.subject, &question.range, question.text_bytes_max).hash(&mut hasher);
+        Topic { subject: self.subject, question: hasher.finish(), analysis }
     }
 
     /// As many as these records need.

@@ -10,7 +10,7 @@ mod matter;
 mod progress;
 mod questions;
 
-pub(crate) use analyst::{Analysis, Analyst, Unavailable};
+pub(crate) use analyst::{Analysis, Analyst, Blame, Unavailable};
 pub(crate) use command::{endpoints, run};
 pub(crate) use endpoint::asking;
 pub(crate) use explain::run_explain;

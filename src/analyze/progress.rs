@@ -16,6 +16,10 @@ pub(crate) struct Progress {
     left: Vec<Range<usize>>,
     pub(super) fell_over: Vec<String>,
     pub(super) prompt_version: Option<u32>,
+    /// Parts are left of what is too much at once, which was found out by asking.
+    pub(super) is_split: bool,
+    /// How many answers to the questions that have none cost something.
+    pub(super) in_vain: usize,
     /// Since they were last taken.
     pub(crate) calls: Vec<Call>,
 }
@@ -31,6 +35,8 @@ impl Default for Progress {
             left: Vec::new(),
             fell_over: Vec::new(),
             prompt_version: None,
+            is_split: false,
+            in_vain: 0,
             calls: Vec::new(),
         }
     }
@@ -78,9 +84,9 @@ impl Progress {
         settle(self.models.clone(), records)
     }
 
-    /// Whether another try would pay for something again without it.
-    pub(crate) fn has_answers(&self) -> bool {
-        self.prompt_version.is_some()
+    /// Whether another try would pay for something again without it, or for ever.
+    pub(crate) fn is_worth_keeping(&self) -> bool {
+        self.prompt_version.is_some() || self.is_split || self.in_vain > 0
     }
 
     /// What it takes of memory, about.

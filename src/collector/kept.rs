@@ -26,7 +26,7 @@ impl Kept {
 
     /// Until the delta's next try.
     pub(super) fn keep(&self, id: DeltaId, progress: Progress) {
-        if !progress.has_answers() {
+        if !progress.is_worth_keeping() {
             return;
         }
         let mut all = self.lock();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::kept::Kept;
 use super::spawn;
 use crate::analysis::{Status, Verdict, judge};
-use crate::analyze::{Analysis, Analyst, Progress, Unavailable};
+use crate::analyze::{Analysis, Analyst, Blame, Progress, Unavailable};
 use crate::store::{DeltaId, Fate, Outcome, Store, StoreError, Work};
 use crate::sys::log::Limited;
 use crate::sys::{clock, random};
@@ -26,6 +26,9 @@ const POSTPONE_CAP: Duration = Duration::from_secs(5 * 60);
 /// So many analyses that the delta itself may have spoilt (nothing that can be used for an answer,
 /// a panic, a result that the database does not take), and it is given up.
 const UNUSABLE_MAX: u32 = 5;
+/// Before so many, none counts where the delta's fault may be chance: that takes twice as many, or an
+/// endpoint that fails now and then has innocents given up.
+const DOUBTFUL_MIN: u32 = 5;
 /// So many processes that ended while they analysed it, likewise. More, as processes end for other
 /// reasons too: an operator's restart must not count for much.
 const INTERRUPTED_MAX: u32 = 20;
@@ -271,7 +274,7 @@ impl Worker {
                 let panicked = Unavailable {
                     reasons: vec!["the analysis panicked".to_owned()],
                     calls: std::mem::take(&mut progress.calls),
-                    unusable: true,
+                    blame: Blame::Deltas,
                     outage: false,
                     retry_after: None,
                     verdict: Box::new(by_table(work)),
@@ -283,8 +286,13 @@ impl Worker {
 
     /// Until later; or for good, where the delta may be to blame and has been tried often enough.
     fn postpone(&mut self, work: &Work, unavailable: Unavailable, took: Duration) -> Option<Work> {
-        let Unavailable { reasons, calls, unusable, retry_after, verdict, .. } = unavailable;
-        if unusable && work.unusable + 1 >= UNUSABLE_MAX {
+        let Unavailable { reasons, calls, blame, retry_after, verdict, .. } = unavailable;
+        let unusable = match blame {
+            Blame::Nobodys => false,
+            Blame::Doubtful => work.attempts > DOUBTFUL_MIN,
+            Blame::Deltas | Blame::Spent => true,
+        };
+        if unusable && (work.unusable + 1 >= UNUSABLE_MAX || blame == Blame::Spent) {
             drop(self.kept.take(work.id));
             let outcome = failure("error", &reasons, &verdict, took);
             return self.give_up(work, &Outcome { calls, ..outcome }, true);
@@ -557,9 +565,9 @@ mod tests {
             progress.add(verdict, 1);
             kept.keep(*id, progress);
         }
-        let answers: Vec<_> = ids.iter().map(|id| kept.take(*id).has_answers()).collect();
+        let answers: Vec<_> = ids.iter().map(|id| kept.take(*id).is_worth_keeping()).collect();
         assert_eq!(answers, [[false; 5].as_slice(), &[true; 7]].concat(), "the newest");
-        assert!(!kept.take(ids[11]).has_answers(), "taken once");
+        assert!(!kept.take(ids[11]).is_worth_keeping(), "taken once");
     }
 
     /// By the places of the endpoints, and not for one delta's sake.

@@ -42,6 +42,10 @@ pub(crate) struct Failure {
     pub(crate) reason: String,
     /// What the endpoint, or our own breaker, asks for.
     pub(crate) retry_after: Option<Duration>,
+    /// It took too long over it, by our own clock or by that of who stands before it.
+    pub(crate) timed_out: bool,
+    /// Whatever it says, it answers other questions.
+    pub(crate) of_question: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +68,8 @@ pub(crate) enum Kind {
     Unknown(Parameter),
     /// The question is longer than it takes.
     TooLong,
+    /// It takes too long over it, time after time: it may be done with fewer records in time.
+    Slow,
     /// The answer is longer than it was allowed to be.
     Cut,
     /// It was not asked at all.
@@ -72,7 +78,8 @@ pub(crate) enum Kind {
 
 impl Failure {
     pub(crate) fn new(kind: Kind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into(), retry_after: None }
+        let reason = reason.into();
+        Self { kind, reason, retry_after: None, timed_out: false, of_question: false }
     }
 }
 

@@ -5,7 +5,8 @@
 //! `begin`, then `succeeded`, `failed` or `abandoned`.
 //!
 //! ```text
-//!            FAILURES_MAX in a row              the span is over
+//!      FAILURES_MAX in a row, of several
+//!                  questions                    the span is over
 //!  Closed ───────────────────────▶ Open(span) ───────────────────▶ Probing
 //!    ▲                               ▲    a call fails: span x 2      │
 //!    │                               └────────────────────────────────┤
@@ -25,8 +26,7 @@ pub(crate) struct Breaker {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// With the failures in a row.
-    Closed(u32),
+    Closed(Row),
     Open {
         until: Mono,
         span: Duration,
@@ -35,6 +35,16 @@ enum State {
     Probing {
         span: Duration,
     },
+}
+
+/// Failures without a success between. Those of one question are the question's, as like as not: it
+/// takes more than one to show that the endpoint is ill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Row {
+    failures: u32,
+    /// Whose failure was the first.
+    question: u64,
+    several: bool,
 }
 
 /// Who calls: only a probe's failure keeps the circuit open.
@@ -49,7 +59,7 @@ const PROBE_WAIT: Duration = Duration::from_secs(5);
 
 impl Breaker {
     pub(crate) fn new() -> Self {
-        Self { state: State::Closed(0), reason: String::new() }
+        Self { state: State::Closed(Row::default()), reason: String::new() }
     }
 
     /// How long to leave the endpoint alone.
@@ -70,14 +80,16 @@ impl Breaker {
 
     /// The endpoint is well, whatever it said. A call from before it opened shows that too.
     pub(crate) fn succeeded(&mut self) {
-        self.state = State::Closed(0);
+        self.state = State::Closed(Row::default());
     }
 
-    pub(crate) fn failed(&mut self, probe: Probe, reason: &str, now: Mono) {
+    pub(crate) fn failed(&mut self, probe: Probe, question: u64, reason: &str, now: Mono) {
         let open = |span| State::Open { until: now.plus(span), span };
         self.state = match self.state {
-            State::Closed(failures) if failures + 1 >= FAILURES_MAX => open(SPAN_MIN),
-            State::Closed(failures) => State::Closed(failures + 1),
+            State::Closed(row) => match row.and(question) {
+                row if row.several && row.failures >= FAILURES_MAX => open(SPAN_MIN),
+                row => State::Closed(row),
+            },
             State::Probing { span } if probe.0 => open((span * 2).min(SPAN_MAX)),
             as_it_is => as_it_is,
         };
@@ -96,6 +108,17 @@ impl Breaker {
     }
 }
 
+impl Row {
+    fn and(self, question: u64) -> Self {
+        let first = self.failures == 0;
+        Self {
+            failures: self.failures.saturating_add(1),
+            question: if first { question } else { self.question },
+            several: self.several || !first && question != self.question,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,10 +130,10 @@ mod tests {
     /// Opened by as many failures as it takes, at 0.
     fn opened() -> Breaker {
         let mut breaker = Breaker::new();
-        for _ in 0..FAILURES_MAX {
+        for question in 0..FAILURES_MAX {
             assert_eq!(breaker.refuses(at(0)), None);
             let probe = breaker.begin();
-            breaker.failed(probe, "HTTP 500", at(0));
+            breaker.failed(probe, question.into(), "HTTP 500", at(0));
         }
         breaker
     }
@@ -122,7 +145,7 @@ mod tests {
             let probe = breaker.begin();
             match round % FAILURES_MAX {
                 0 => breaker.succeeded(),
-                _ => breaker.failed(probe, "x", at(0)),
+                _ => breaker.failed(probe, round.into(), "x", at(0)),
             }
             assert_eq!(breaker.refuses(at(0)), None, "{round}");
         }
@@ -131,6 +154,20 @@ mod tests {
         assert_eq!(breaker.refuses(at(7)), Some(Duration::from_secs(3)));
         assert_eq!(breaker.refuses(at(10)), None);
         assert_eq!(breaker.reason(), "HTTP 500");
+    }
+
+    /// Tried again and again, or retried: another has to fail too.
+    #[test]
+    fn one_question_does_not_open_it_however_often_it_fails() {
+        let mut breaker = Breaker::new();
+        for _ in 0..10 * FAILURES_MAX {
+            let probe = breaker.begin();
+            breaker.failed(probe, 7, "x", at(0));
+            assert_eq!(breaker.refuses(at(0)), None);
+        }
+        let probe = breaker.begin();
+        breaker.failed(probe, 8, "x", at(0));
+        assert_eq!(breaker.refuses(at(0)), Some(SPAN_MIN));
     }
 
     #[test]
@@ -142,22 +179,23 @@ mod tests {
             let probe = breaker.begin();
             assert_eq!(probe, Probe(true));
             assert_eq!(breaker.refuses(at(now + 1_000)), Some(PROBE_WAIT), "one at a time");
-            breaker.failed(probe, "x", at(now));
+            breaker.failed(probe, 1, "x", at(now));
             assert_eq!(breaker.refuses(at(now)), Some(Duration::from_secs(span)));
             now += span;
         }
         breaker.begin();
         breaker.succeeded();
-        assert_eq!((breaker.refuses(at(now)), breaker.state), (None, State::Closed(0)));
+        let closed = State::Closed(Row::default());
+        assert_eq!((breaker.refuses(at(now)), breaker.state), (None, closed));
     }
 
     #[test]
     fn calls_from_before_it_opened_say_little() {
         let mut breaker = opened();
-        breaker.failed(Probe(false), "x", at(5));
+        breaker.failed(Probe(false), 1, "x", at(5));
         assert_eq!(breaker.refuses(at(5)), Some(Duration::from_secs(5)), "no longer for that");
         let probe = breaker.begin();
-        breaker.failed(Probe(false), "x", at(11));
+        breaker.failed(Probe(false), 1, "x", at(11));
         assert_eq!(breaker.state, State::Probing { span: SPAN_MIN }, "the probe decides");
         breaker.abandoned(Probe(false), at(11));
         assert_eq!(breaker.state, State::Probing { span: SPAN_MIN });

@@ -8,7 +8,7 @@
 //!  Ask(0) ──a parameter is unknown, the first time──▶ Ask(0) without it
 //!    │ ───the answer is cut, the first time─────────▶ Ask(0) with twice the tokens
 //!    │ ───transient, retries left───────────────────▶ Ask(0) after a wait
-//!    │ ───too long or cut, several records──────────▶ Split(0)
+//!    │ ───too long, too slow or cut, several records▶ Split(0)
 //!    │ failed otherwise
 //!    ▼
 //!  Ask(1) ... Ask(n-1) ──failed──▶ Exhausted
@@ -32,8 +32,8 @@ pub(crate) enum Turn {
     },
     /// Ask this endpoint two questions of half the records each.
     Split { endpoint: usize },
-    /// Nobody is left; why each failed is in `Chain::reasons`, who is to blame in `ailing` and
-    /// `puzzled`.
+    /// Nobody is left; why each failed is in `Chain::reasons`, who is to blame in `ailing`,
+    /// `to_mend`, `puzzled` and `stumped`.
     Exhausted,
 }
 
@@ -50,10 +50,16 @@ pub(crate) struct Chain<'a> {
     retry_after: Option<Duration>,
     /// An endpoint was left that asks for nothing.
     at_any_time: bool,
-    /// An endpoint was left for its own sake, which another question would not have helped.
+    /// An endpoint was left for its own sake, which may get well by itself.
     ailing: bool,
+    /// An endpoint was left for its own sake, which an operator has to mend.
+    to_mend: bool,
     /// An endpoint was left for the question's sake, which another question would have helped.
     puzzled: bool,
+    /// Likewise, by what it does with others and not by what it says.
+    stumped: bool,
+    /// Answers that cost something and cannot be used.
+    in_vain: usize,
     /// The first endpoint that was left because one record alone is too long for it.
     too_long: Option<usize>,
     random: Random,
@@ -77,7 +83,7 @@ const RETRY_CAP: Duration = Duration::from_secs(8);
 /// Who asks for more is not worth a worker that waits.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
 /// For a place beside our own calls, which is no retry.
-const ROOM_WAIT_MAX: Duration = Duration::from_secs(5);
+pub(crate) const ROOM_WAIT_MAX: Duration = Duration::from_secs(5);
 /// A server may free a place a little later than it has answered.
 const ROOM_WAITS_MAX: u32 = 3;
 /// From a schema to an object to the prompt alone.
@@ -95,7 +101,10 @@ impl<'a> Chain<'a> {
             retry_after: None,
             at_any_time: false,
             ailing: false,
+            to_mend: false,
             puzzled: false,
+            stumped: false,
+            in_vain: 0,
             too_long: None,
             random: Random::from_seed(seed),
         }
@@ -114,6 +123,7 @@ impl<'a> Chain<'a> {
     pub(crate) fn failed(&mut self, failure: &Failure) {
         let tries = &mut self.at_endpoint;
         tries.wait = Duration::ZERO;
+        self.in_vain += usize::from(failure.kind.has_model());
         let first = |done: &mut bool| !std::mem::replace(done, true);
         let goes_on = match failure.kind {
             Kind::Unknown(Parameter::Format) => {
@@ -123,7 +133,7 @@ impl<'a> Chain<'a> {
             Kind::Unknown(Parameter::Tokens) => first(&mut tries.flipped),
             Kind::Unknown(Parameter::Temperature) => first(&mut tries.cooled),
             Kind::Cut if first(&mut tries.doubled) => true,
-            Kind::Cut | Kind::TooLong => {
+            Kind::Cut | Kind::TooLong | Kind::Slow => {
                 tries.split = self.records > 1;
                 tries.split
             }
@@ -166,9 +176,11 @@ impl<'a> Chain<'a> {
 
     fn leave(&mut self, failure: &Failure) {
         self.reasons.push((self.endpoint, failure.reason.clone()));
-        match failure.kind.is_endpoints() {
-            true => self.ailing = true,
-            false => self.puzzled = true,
+        match failure.kind {
+            _ if failure.of_question => (self.puzzled, self.stumped) = (true, true),
+            Kind::Misconfigured(_) => self.to_mend = true,
+            kind if kind.is_endpoints() => self.ailing = true,
+            _ => self.puzzled = true,
         }
         if failure.kind == Kind::TooLong {
             self.too_long.get_or_insert(self.endpoint);
@@ -193,15 +205,31 @@ impl<'a> Chain<'a> {
         self.retry_after.filter(|_| !self.at_any_time)
     }
 
-    /// An endpoint that was left might have answered if it were well: the question is not to blame
-    /// for being without an answer.
+    /// An endpoint that was left might have answered if it were well, and may answer yet: the
+    /// question is not to blame for being without an answer. One that has to be mended first is
+    /// nobody to wait for: that may be never.
     pub(crate) fn ailing(&self) -> bool {
         self.ailing
+    }
+
+    /// An endpoint was left that an operator has to mend.
+    pub(crate) fn to_mend(&self) -> bool {
+        self.to_mend
     }
 
     /// An endpoint that was left is well: it would have answered another question.
     pub(crate) fn puzzled(&self) -> bool {
         self.puzzled
+    }
+
+    /// One of those speaks of itself, and answers others: that may be chance.
+    pub(crate) fn stumped(&self) -> bool {
+        self.stumped
+    }
+
+    /// How many answers cost something and cannot be used.
+    pub(crate) fn in_vain(&self) -> usize {
+        self.in_vain
     }
 
     /// The first endpoint that one record alone is too long for.
@@ -216,8 +244,14 @@ impl Kind {
         match self {
             Self::Transient | Self::Busy | Self::Crowded | Self::Skipped => true,
             Self::Misconfigured(_) | Self::Unknown(_) => true,
-            Self::Unusable | Self::Declined | Self::Refused | Self::TooLong | Self::Cut => false,
+            Self::Unusable | Self::Declined | Self::Refused | Self::TooLong => false,
+            Self::Slow | Self::Cut => false,
         }
+    }
+
+    /// Whether a model, or the filter before it, has had the question.
+    pub(crate) fn has_model(self) -> bool {
+        matches!(self, Self::Unusable | Self::Declined | Self::Cut)
     }
 
     /// What a refusal means where the same question was taken with half the room for its answer:
@@ -290,6 +324,7 @@ mod tests {
             (&[5, 0], 2, &[Cut, Cut], "0 0+ 0/"),
             (&[5, 0], 2, &[TooLong], "0 0/"),
             (&[5, 0], 1, &[TooLong, TooLong], "0 1 ."),
+            (&[5, 0], 2, &[Transient, Slow], "0 0~ 0/"),
             (&[0, 0], 9, &[Transient, TooLong], "0 1 1/"),
             // For a place beside our own calls, a few times.
             (&[0, 0], 1, &[Crowded; 4], "0 0~ 0~ 0~ 1?"),
@@ -359,12 +394,13 @@ mod tests {
             (&[Busy], true),
             (&[Crowded; 4], true),
             (&[Skipped], true),
-            (&[Misconfigured(401)], true),
+            (&[Misconfigured(401)], false),
             (&[Unknown(Parameter::Tokens), Unknown(Parameter::Tokens)], true),
             (&[Unusable, Refused], false),
             (&[Unusable, Transient], true),
             (&[Skipped, Refused], true),
-            (&[Misconfigured(404), Declined], true),
+            (&[Misconfigured(404), Declined], false),
+            (&[Misconfigured(401), Skipped], true),
         ] {
             let mut chain = Chain::new(&[0, 0], 0, 1, 1);
             failures.iter().for_each(|kind| chain.failed(&failure(*kind)));
@@ -376,6 +412,25 @@ mod tests {
         let mut chain = Chain::new(&[1], 0, 1, 1);
         [Transient, Unusable].iter().for_each(|kind| chain.failed(&failure(*kind)));
         assert_eq!((chain.next(), chain.ailing()), (Turn::Exhausted, false));
+    }
+
+    /// What an endpoint does with others is surer than what it says of itself.
+    #[test]
+    fn an_endpoint_that_answers_others_is_well_whatever_it_says() {
+        for kind in [Kind::Transient, Kind::Misconfigured(403)] {
+            let mut chain = Chain::new(&[0], 0, 1, 1);
+            chain.failed(&Failure { of_question: true, ..failure(kind) });
+            assert_eq!((chain.ailing(), chain.to_mend()), (false, false), "{kind:?}");
+            assert_eq!((chain.puzzled(), chain.stumped()), (true, true), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn answers_in_vain_are_counted() {
+        let mut chain = Chain::new(&[2, 0], 0, 1, 1);
+        let kinds = [Kind::Unusable, Kind::Transient, Kind::Unusable, Kind::Declined];
+        kinds.iter().for_each(|kind| chain.failed(&failure(*kind)));
+        assert_eq!((chain.next(), chain.in_vain()), (Turn::Exhausted, 3));
     }
 
     #[test]

@@ -18,6 +18,9 @@ const ECHO_WORDS: usize = 3;
 /// A longer code is a text.
 const CODE_CHARS_MAX: usize = 80;
 
+/// The last is Cloudflare's.
+const TIMED_OUT: [u16; 3] = [408, 504, 524];
+
 /// What the server says of its error.
 struct Told {
     message: String,
@@ -65,7 +68,8 @@ pub(super) fn refusal(
         }
         _ => (status, format!("HTTP {status}{colon}{shown}")),
     };
-    Failure::new(sorted(asked, status, &told), reason)
+    let timed_out = TIMED_OUT.contains(&status);
+    Failure { timed_out, ..Failure::new(sorted(asked, status, &told), reason) }
 }
 
 /// The status that an error in a 200 speaks of.

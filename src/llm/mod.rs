@@ -11,12 +11,14 @@ mod error;
 mod limiter;
 mod refusals;
 mod request;
+mod suspects;
 mod tokens;
 
 pub(crate) use answer::{Asked, Failure, Heard, Kind, read_answer};
 pub(crate) use breaker::{Breaker, Probe};
 pub(crate) use call::{ANSWERED, Call, Price, Usage};
-pub(crate) use chain::{Chain, Turn};
+pub(crate) use chain::{Chain, ROOM_WAIT_MAX, Turn};
 pub(crate) use limiter::{Limiter, Place};
 pub(crate) use refusals::Refusals;
 pub(crate) use request::{Asking, Manner, Trial};
+pub(crate) use suspects::{Slow, Suspects, Topic};

@@ -19,6 +19,7 @@ mod database;
 mod delivery;
 mod endpoint;
 mod eval;
+mod fault;
 mod gate;
 mod house;
 mod ingest;
