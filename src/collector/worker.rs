@@ -77,17 +77,22 @@ struct Worker {
 /// What an analysis came to, however it ended.
 type Judged = std::thread::Result<Result<Analysis, Unavailable>>;
 
-/// What the log said last of the chain, so that a change is said once and not for every delta.
+/// What the log said last of the chain, so that a change is said once and not for every delta. To
+/// and fro goes an endpoint that takes so many questions a minute: each way is said once a minute,
+/// and at the end of it what is so then.
 #[derive(Default)]
 struct ChainLog {
     state: Mutex<ChainState>,
+    fallen: Limited,
+    back: Limited,
+    failing: Limited,
     trouble: Limited,
     stuck: Limited,
 }
 
 #[derive(Default)]
 struct ChainState {
-    /// The place of the endpoint that answered last; `None` while all fail.
+    /// The place of the endpoint that answers, as the log has it; `None` while all fail.
     answering: Option<Option<usize>>,
     /// Since when nobody answers.
     failing_since: Option<Mono>,
@@ -100,15 +105,20 @@ impl ChainLog {
         let since = state.failing_since.take();
         let place = analysis.endpoint;
         // One delta that the first endpoint could not answer does not change who answers.
-        let beside =
-            state.answering.flatten().is_some_and(|known| known < place) && !analysis.ailing;
-        if !beside && state.answering.replace(Some(place)) != Some(Some(place)) {
-            let why = match analysis.fell_over.first() {
-                Some(reason) => format!("; {reason}"),
-                None => String::new(),
-            };
-            let Analysis { provider, model, .. } = analysis;
-            log::info!("analysis by {provider} ({model}), llm_endpoints[{place}]{why}");
+        let fell = state.answering.flatten().is_some_and(|known| known < place);
+        let beside = fell && !analysis.ailing;
+        if !beside && state.answering != Some(Some(place)) {
+            let way = if fell { &self.fallen } else { &self.back };
+            let first = state.answering.is_none().then(String::new);
+            if let Some(unsaid) = first.or_else(|| Some(way.allow(now)?.to_string())) {
+                state.answering = Some(Some(place));
+                let why = match analysis.fell_over.first() {
+                    Some(reason) => format!("; {reason}"),
+                    None => String::new(),
+                };
+                let Analysis { provider, model, .. } = analysis;
+                log::info!("analysis by {provider} ({model}), llm_endpoints[{place}]{why}{unsaid}");
+            }
         }
         since.is_some_and(|since| since.plus(OUTAGE_MIN) <= now)
     }
@@ -116,9 +126,12 @@ impl ChainLog {
     fn failed(&self, reasons: &[String], now: Mono) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.failing_since.get_or_insert(now);
-        if state.answering.replace(None) != Some(None) {
+        if state.answering != Some(None)
+            && let Some(unsaid) = self.failing.allow(now)
+        {
+            state.answering = Some(None);
             log::error!(
-                "no endpoint can analyse; records are kept and analysed later: {}",
+                "no endpoint can analyse; records are kept and analysed later: {}{unsaid}",
                 reasons.join("; ")
             );
         }
@@ -575,9 +588,12 @@ mod tests {
     fn who_answers_changes_where_endpoints_do() {
         let chain = ChainLog::default();
         let builtin = Analyst::builtin();
+        let minutes = std::cell::Cell::new(0);
         let answered = |endpoint, ailing| {
+            minutes.set(minutes.get() + 1);
+            let now = Mono(Duration::from_secs(60 * minutes.get()));
             let analysis = builtin.analyse(&[], &[]).unwrap();
-            chain.answered(&Analysis { endpoint, ailing, ..analysis }, Mono(Duration::ZERO));
+            chain.answered(&Analysis { endpoint, ailing, ..analysis }, now);
             chain.state.lock().unwrap().answering.flatten()
         };
         for (endpoint, ailing, answers) in [
@@ -594,6 +610,32 @@ mod tests {
         chain.failed(&[], Mono(Duration::ZERO));
         assert_eq!(chain.state.lock().unwrap().answering, Some(None));
         assert_eq!(answered(1, false), Some(1));
+    }
+
+    /// And so does its end, when it lasts.
+    #[test]
+    fn to_and_fro_is_said_once_a_minute_each_way() {
+        let chain = ChainLog::default();
+        let builtin = Analyst::builtin();
+        let said = |place: Option<usize>, second| {
+            let before = chain.state.lock().unwrap().answering;
+            let now = Mono(Duration::from_secs(second));
+            match place {
+                Some(endpoint) => {
+                    let analysis = builtin.analyse(&[], &[]).unwrap();
+                    let analysis = Analysis { endpoint, ailing: endpoint > 0, ..analysis };
+                    chain.answered(&analysis, now);
+                }
+                None => chain.failed(&[], now),
+            }
+            chain.state.lock().unwrap().answering != before
+        };
+        let places = [Some(0), Some(1), Some(0), None].into_iter().cycle().take(58);
+        let lines: Vec<_> = places.zip(0..).filter(|(place, at)| said(*place, *at)).collect();
+        assert_eq!(lines, [(Some(0), 0), (Some(1), 1), (Some(0), 2), (None, 3)]);
+        assert!(!said(Some(1), 60), "all fail, as the log has it");
+        assert!(said(Some(1), 62), "and now it has not");
+        assert!(!said(Some(1), 200));
     }
 
     #[test]
