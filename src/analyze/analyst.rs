@@ -122,6 +122,7 @@ struct Try<'a> {
     /// The place of who answered.
     by: Option<usize>,
     model: String,
+    host: &'a str,
     /// Tells it from other tries.
     number: u64,
     ailing: bool,
@@ -171,7 +172,7 @@ impl Analyst {
         let mut progress = Progress::default();
         loop {
             let before = progress.left_of(records.len());
-            match self.go_on(records, missing, &mut progress) {
+            match self.go_on("", records, missing, &mut progress) {
                 Err(put_off)
                     if !put_off.outage
                         && put_off.blame == Blame::Nobodys
@@ -187,6 +188,7 @@ impl Analyst {
     /// One try, which takes up where the last one with this progress ended.
     pub(crate) fn go_on(
         &self,
+        host: &str,
         records: &[Record],
         missing: &[SeqRange],
         progress: &mut Progress,
@@ -198,6 +200,7 @@ impl Analyst {
             progress,
             by: None,
             model: String::new(),
+            host,
             number: random::seed(),
             ailing: false,
             to_mend: false,
@@ -282,7 +285,7 @@ impl Analyst {
                 prompt: &question.prompt,
                 shown,
                 doubled,
-                topic: one.matter.topic(question, one.number),
+                topic: one.matter.topic(question, one.host, one.number),
                 is_last: endpoint + 1 == self.endpoints.len(),
             };
             match server.ask(&posed, &mut trial, &mut one.progress.calls) {

@@ -42,10 +42,10 @@ impl<'a> Matter<'a> {
         Self { records, missing, subject: hasher.finish() }
     }
 
-    /// What a question is about, in this analysis.
-    pub(super) fn topic(&self, question: &Question, analysis: u64) -> Topic {
+    /// What a question is about, in this analysis. Hosts may log the same, and ask it each.
+    pub(super) fn topic(&self, question: &Question, host: &str, analysis: u64) -> Topic {
         let mut hasher = DefaultHasher::new();
-        (self.subject, &question.range, question.text_bytes_max).hash(&mut hasher);
+        (self.subject, host, &question.range, question.text_bytes_max).hash(&mut hasher);
         Topic { subject: self.subject, question: hasher.finish(), analysis }
     }
 

@@ -26,9 +26,9 @@ const POSTPONE_CAP: Duration = Duration::from_secs(5 * 60);
 /// So many analyses that the delta itself may have spoilt (nothing that can be used for an answer,
 /// a panic, a result that the database does not take), and it is given up.
 const UNUSABLE_MAX: u32 = 5;
-/// Before so many, none counts where the delta's fault may be chance: that takes twice as many, or an
-/// endpoint that fails now and then has innocents given up.
-const DOUBTFUL_MIN: u32 = 5;
+/// The first of those count for nothing where the delta's fault may be chance: an endpoint that
+/// fails now and then must not have innocents given up.
+const CHANCES: u32 = 5;
 /// So many processes that ended while they analysed it, likewise. More, as processes end for other
 /// reasons too: an operator's restart must not count for much.
 const INTERRUPTED_MAX: u32 = 20;
@@ -224,7 +224,9 @@ impl Worker {
     /// Gives the next delta, claimed with the result of this one.
     fn analyse(&mut self, work: &Work) -> Option<Work> {
         let analyst = Arc::clone(&self.analyst);
-        self.analyse_by(work, |progress| analyst.go_on(&work.read(), &work.missing, progress))
+        self.analyse_by(work, |progress| {
+            analyst.go_on(&work.hostname, &work.read(), &work.missing, progress)
+        })
     }
 
     fn analyse_by(
@@ -302,7 +304,7 @@ impl Worker {
         let Unavailable { reasons, calls, blame, retry_after, verdict, .. } = unavailable;
         let unusable = match blame {
             Blame::Nobodys => false,
-            Blame::Doubtful => work.attempts > DOUBTFUL_MIN,
+            Blame::Doubtful => work.attempts > CHANCES,
             Blame::Deltas | Blame::Spent => true,
         };
         if unusable && (work.unusable + 1 >= UNUSABLE_MAX || blame == Blame::Spent) {

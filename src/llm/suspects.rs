@@ -1,9 +1,10 @@
 //! Whether a failure is for the question's sake though its words speak of the endpoint: a server
 //! that falls over one question, a gateway whose filter stops it, a model that is too slow for it.
 //!
-//! Pure. Driven by `analyze::endpoint`: `failed` or `answered`. Where the endpoint answered another
-//! delta since it failed at this one, it is well. What an endpoint did before the process started is
-//! not known, nor what it did long ago, with many failures since.
+//! Where the endpoint answered another delta since it failed at this one, it is well. What it did
+//! before the process started is not known, nor what it did long ago, with many failures since.
+//!
+//! Pure. Driven by `analyze::endpoint`: `failed` or `answered`.
 
 use std::collections::VecDeque;
 
@@ -12,7 +13,7 @@ use std::collections::VecDeque;
 pub(crate) struct Topic {
     /// The delta.
     pub(crate) subject: u64,
-    /// The part of it.
+    /// The part of it, and whose.
     pub(crate) question: u64,
     /// The analysis, of which a delta may have many.
     pub(crate) analysis: u64,
@@ -47,9 +48,9 @@ const DELTAS_MAX: usize = 256;
 const QUESTIONS_MAX: usize = 256;
 
 impl Suspects {
-    /// Says whether that was for the question's sake. What one analysis has shown holds to its end,
-    /// however fast the endpoint fails again; the next has to show it anew, or an outage that begins
-    /// meanwhile would be the delta's fault.
+    /// Says whether that was for the question's sake. What one analysis has shown holds to its
+    /// end, however fast the endpoint fails again; the next has to show it anew, or an outage that
+    /// begins meanwhile would be the delta's fault.
     pub(crate) fn failed(&mut self, topic: Topic) -> bool {
         let place = self.0.iter().position(|known| known.last.subject == topic.subject);
         let known = place.and_then(|place| self.0.remove(place));

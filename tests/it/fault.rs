@@ -61,7 +61,7 @@ fn a_delta_that_an_endpoint_fails_at_and_answers_others_is_given_up() {
         ("HTTP 500", || Act::Answer(500, r#"{"error":{"message":"internal"}}"#.into())),
         ("HTTP 403", || Act::Answer(403, "<html>blocked</html>".into())),
         ("no answer within 300ms", || Act::Hang),
-        ("connection", || Act::Close),
+        ("peer disconnected", || Act::Close),
     ];
     for (reason, act) in acts {
         let endpoint = Scripted::start(move |_, seen| match asked(seen).ends_with("poison") {
