@@ -14,6 +14,8 @@ use super::support::{Collector, wait_until};
 /// Of deltas whose fault may be chance.
 const DOUBTFUL_ATTEMPTS: usize = 10;
 
+type Acting = fn() -> Act;
+
 fn chain(workers: usize, endpoints: &[&str]) -> Collector {
     Collector::with(&format!("analysis_workers: {workers}\nllm_endpoints:\n{}", endpoints.concat()))
 }
@@ -57,7 +59,7 @@ fn an_endpoint_that_asks_for_a_minute_keeps_nobody_waiting() {
 /// Each time after an answer to another. More tries than that are those that came before one.
 #[test]
 fn a_delta_that_an_endpoint_fails_at_and_answers_others_is_given_up() {
-    let acts: [(&str, fn() -> Act); 4] = [
+    let acts: [(&str, Acting); 4] = [
         ("HTTP 500", || Act::Answer(500, r#"{"error":{"message":"internal"}}"#.into())),
         ("HTTP 403", || Act::Answer(403, "<html>blocked</html>".into())),
         ("no answer within 300ms", || Act::Hang),
