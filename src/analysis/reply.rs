@@ -29,7 +29,18 @@ const BRACES_MAX: usize = 1_000;
 impl Verdict {
     /// Checks what a model said about `records`. The error says why nothing of it can be used.
     pub(crate) fn from_reply(content: &str, records: &[Record]) -> Result<Self, String> {
-        let object = object(content).ok_or_else(|| "it holds no JSON object".to_owned())?;
+        Self::from_hidden(content, records, &str::to_owned)
+    }
+
+    /// The same of a reply that may tell what it must not: `hidden` takes that out of each text of
+    /// it, which has none of JSON's escapes any more.
+    pub(crate) fn from_hidden(
+        content: &str,
+        records: &[Record],
+        hidden: &dyn Fn(&str) -> String,
+    ) -> Result<Self, String> {
+        let mut object = object(content).ok_or_else(|| "it holds no JSON object".to_owned())?;
+        hide(&mut object, hidden);
         let given = object
             .get("status")
             .and_then(Value::as_str)
@@ -65,6 +76,16 @@ impl Verdict {
         }
         let (model_status, rule_status) = (Some(said), Status::Ok);
         Ok(Self { status, model_status, rule_status, issues, complaints })
+    }
+}
+
+/// In every text of it. No deeper than the parser goes.
+fn hide(value: &mut Value, hidden: &dyn Fn(&str) -> String) {
+    match value {
+        Value::String(text) => *text = hidden(text),
+        Value::Array(parts) => parts.iter_mut().for_each(|part| hide(part, hidden)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| hide(field, hidden)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -505,6 +526,24 @@ mod tests {
         let bare = content.replace("[\n", "\n").split(",\n").next().unwrap().to_owned() + "}";
         assert!(!bare.contains('['), "{bare}");
         check(&bare, Status::Warning, &[true]);
+    }
+
+    /// JSON's escapes are undone before.
+    #[test]
+    fn what_must_not_be_told_is_in_no_text() {
+        let summary = r"\u0073k-canary and sk-canary";
+        let content = format!(
+            r#"{{"status":"warning","issues":[
+                {{"severity":"warning","category":"memory","summary":"{summary}",
+                  "evidence":["sk-\u0063anary", {{"text":"sk-canary"}}]}},
+                {{"severity":"sk-\u0063anary","category":"memory","summary":"s"}}]}}"#
+        );
+        let hidden = |text: &str| text.replace("sk-canary", "...");
+        let verdict = Verdict::from_hidden(&content, &records(), &hidden).unwrap();
+        assert_eq!(verdict.issues[0].summary, "... and ...");
+        assert!(!format!("{verdict:?}").contains("canary"), "{verdict:?}");
+        let refused = Verdict::from_hidden(r#"{"status":"sk-canar\u0079"}"#, &[], &hidden);
+        assert!(!refused.unwrap_err().contains("canary"));
     }
 
     #[test]

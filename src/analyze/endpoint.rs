@@ -11,7 +11,7 @@ use crate::config::{HttpEndpoint, Secret};
 use crate::kernel::Record;
 use crate::llm::{
     ANSWERED, Asked, Asking, Breaker, Call, Failure, Heard, Kind, Limiter, Manner, Place, Price,
-    Probe, ROOM_WAIT_MAX, Refusals, Slow, Suspects, Topic, Trial, Usage, read_answer,
+    Probe, ROOM_WAIT_MAX, Refusals, Slow, Suspects, Topic, Trial, Usage, hidden, read_answer,
 };
 use crate::sys::clock;
 use crate::sys::http::{Client, ClientSettings, Deadline};
@@ -25,6 +25,8 @@ const REFUSES_ALL: u16 = 400;
 const OUTCOME_CHARS_MAX: usize = 200;
 /// What is shorter is a version or a name, as a rule.
 const VALUE_CHARS_HIDDEN: usize = 8;
+/// In the path of a url: Azure's and others', which answers repeat as the model.
+const NAMES_FOLLOW: [&str; 3] = ["deployments", "engines", "models"];
 
 pub(super) struct Server {
     /// In `llm_endpoints`, from 0.
@@ -121,7 +123,7 @@ impl Server {
             url: http.url.clone(),
             bearer,
             headers,
-            hidden: hidden(http),
+            hidden: secrets(model, http),
             timeout: http.timeout,
             state: Mutex::new(State {
                 manner: Manner::new(),
@@ -165,11 +167,14 @@ impl Server {
             body = self.asking.body(prompt, now_known, max_tokens);
         }
         let begun = clock::mono();
-        let heard = self.post(prompt, now_known, &body);
+        let secrets: Vec<_> = self.hidden.iter().map(Secret::expose).collect();
+        let asked = Asked { manner: now_known, prompt, secrets: &secrets };
+        let heard = self.post(&asked, &body);
         let took = clock::mono().remaining(begun);
         let latency_ms = took.as_millis() as u64;
         let outcome = heard.outcome.and_then(|content| {
-            Verdict::from_reply(&content, shown)
+            let untold = asked.untold();
+            Verdict::from_hidden(&content, shown, &|text| hidden(text, &untold))
                 .map_err(|why| Failure::new(Kind::Unusable, format!("unusable answer: {why}")))
         });
         let outcome = outcome.map_err(|failure| Failure {
@@ -199,15 +204,11 @@ impl Server {
         outcome.map(|verdict| Said { verdict, model })
     }
 
-    fn post(&self, prompt: &Prompt, manner: Manner, body: &[u8]) -> Heard {
+    fn post(&self, asked: &Asked<'_>, body: &[u8]) -> Heard {
         let (url, key) = (self.url.expose(), self.bearer.as_ref());
-        let secrets: Vec<_> = self.hidden.iter().map(Secret::expose).collect();
         match self.client.post_with(url, key, &self.headers, body) {
-            Ok(answer) => {
-                let asked = Asked { manner, prompt, secrets: &secrets };
-                read_answer(&asked, answer.status, answer.retry_after, &answer.body)
-            }
-            Err(error) => Heard::nothing(&error.0, &secrets),
+            Ok(answer) => read_answer(asked, answer.status, answer.retry_after, &answer.body),
+            Err(error) => Heard::nothing(&error.0, asked.secrets),
         }
     }
 
@@ -365,12 +366,30 @@ pub(crate) fn asking(model: &str, http: &HttpEndpoint) -> Asking {
     }
 }
 
-/// What no answer may carry into a log or the database.
-fn hidden(http: &HttpEndpoint) -> Vec<Secret> {
-    let headers = http.headers.iter().map(|(_, value)| value);
-    let values = headers.chain(&http.query);
-    let values = values.filter(|value| value.expose().len() >= VALUE_CHARS_HIDDEN);
-    http.api_key.iter().chain(values).cloned().collect()
+/// What no answer may carry into a log or the database: a header's value may be `Bearer` and a key,
+/// or a list of cookies.
+fn secrets(model: &str, http: &HttpEndpoint) -> Vec<Secret> {
+    let headers = || http.headers.iter().map(|(_, value)| value.expose());
+    let words = headers().flat_map(|value| value.split([' ', ',', ';']));
+    let cookies = words.clone().filter_map(|word| Some(word.split_once('=')?.1));
+    let query = http.query.iter().map(Secret::expose);
+    let values = headers().chain(words).chain(cookies).chain(query);
+    let values = values.filter(|value| value.len() >= VALUE_CHARS_HIDDEN);
+    let own = values.chain(tokens_of_path(model, http.url.expose()));
+    http.api_key.iter().cloned().chain(own.map(|value| Secret::of(value.to_owned()))).collect()
+}
+
+/// Parts of a url's path that may be tokens: long, with a digit, and no name of a model's.
+fn tokens_of_path<'a>(model: &'a str, url: &'a str) -> impl Iterator<Item = &'a str> {
+    let whole = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = whole.split_once('?').map_or(whole, |(path, _)| path);
+    let parts: Vec<_> = path.split('/').collect();
+    let pairs: Vec<_> = parts.windows(2).map(|pair| (pair[0], pair[1])).collect();
+    pairs.into_iter().filter_map(move |(before, part)| {
+        let random = part.bytes().any(|byte| byte.is_ascii_digit());
+        let named = part == model || NAMES_FOLLOW.contains(&before);
+        (part.len() >= VALUE_CHARS_HIDDEN && random && !named).then_some(part)
+    })
 }
 
 impl Permit<'_> {
@@ -485,5 +504,25 @@ impl Drop for Permit<'_> {
         state.breaker.abandoned(self.probe, clock::mono());
         drop(state);
         self.server.change.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_of_a_path_may_be_a_token() {
+        for (url, expected) in [
+            ("https://h/acct-77777777/v1/chat/completions", &["acct-77777777"][..]),
+            ("https://h/client/v4/accounts/0123abcd/ai/v1/chat/completions?a=1", &["0123abcd"]),
+            ("https://h/openai/deployments/gpt-4o-mini/chat/completions?api-version=2024-1", &[]),
+            ("https://h/mine-4o-mini/v1/chat/completions", &[]),
+            ("http://10.0.0.123:8080/v1/chat/completions", &[]),
+            ("https://h/compatible-mode/v1/chat/completions", &[]),
+        ] {
+            let found: Vec<_> = tokens_of_path("mine-4o-mini", url).collect();
+            assert_eq!(found, expected, "{url}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::call::Usage;
 use super::error::{error_of, refusal};
 use super::request::{Manner, Parameter};
+use super::secrets::{Letters, hidden, tells};
 use super::tokens;
 use crate::analysis::Prompt;
 use crate::kernel::escape_controls;
@@ -96,14 +97,14 @@ impl Heard {
     }
 }
 
-impl Asked<'_> {
-    /// What a model says. A secret that stands in the question is there a word like any other, and
-    /// a quote without it would be none.
-    fn hidden(&self, content: &str) -> String {
+impl<'a> Asked<'a> {
+    /// What no word of a model's may tell. A secret that stands in the question is there a word
+    /// like any other, and a quote without it would be none.
+    pub(crate) fn untold(&self) -> Vec<&'a str> {
         let Prompt { system, user, .. } = self.prompt;
-        let asked_about = |secret: &&str| system.contains(*secret) || user.contains(*secret);
-        let told = self.secrets.iter().copied().filter(|secret| !asked_about(secret));
-        hidden(content, &told.collect::<Vec<_>>())
+        let asked_about = [Letters::of(system), Letters::of(user)];
+        let told = |secret: &&str| asked_about.iter().any(|part| tells(part, secret));
+        self.secrets.iter().copied().filter(|secret| !told(secret)).collect()
     }
 }
 
@@ -113,8 +114,6 @@ const MODEL_CHARS_MAX: usize = 128;
 const COUNT_MAX: u64 = 1_000_000_000_000;
 /// No model's context is so small that it cuts less.
 const CUT_TOKENS_MIN: u64 = 1_024;
-/// Of a secret: what is shorter stands in any text.
-const SECRET_CHARS_MIN: usize = 4;
 
 /// `retry_after` is the header's.
 pub(crate) fn read_answer(
@@ -133,7 +132,7 @@ pub(crate) fn read_answer(
         (200..=299, None) => {
             read_reply(value.as_ref()).and_then(|content| match cut_prompt(asked, usage) {
                 Some(why) => Err(Failure::new(Kind::TooLong, why)),
-                None => Ok(asked.hidden(&content)),
+                None => Ok(hidden(&content, &asked.untold())),
             })
         }
         _ => Err(refusal(asked, status, value.as_ref(), body)),
@@ -226,11 +225,6 @@ fn cut_prompt(asked: &Asked<'_>, usage: Option<Usage>) -> Option<String> {
 pub(super) fn shortened(text: &str, chars_max: usize, secrets: &[&str]) -> String {
     let folded = hidden(text, secrets).split_whitespace().collect::<Vec<_>>().join(" ");
     escape_controls(&folded).chars().take(chars_max).collect()
-}
-
-fn hidden(text: &str, secrets: &[&str]) -> String {
-    let hide = |text: String, secret: &&str| text.replace(secret, "[secret]");
-    secrets.iter().filter(|secret| secret.len() >= SECRET_CHARS_MIN).fold(text.to_owned(), hide)
 }
 
 #[cfg(test)]

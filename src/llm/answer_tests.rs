@@ -386,11 +386,14 @@ fn a_server_that_repeats_a_secret_is_not_repeated() {
         (500, format!("{}sk-canary", " ".repeat(1020))),
         (200, json!({"error": "sk-\u{63}anary"}).to_string()),
         (200, choice(r#""message":{"content":"{\"summary\":\"sk-canary\"}"}"#)),
+        (200, choice(r#""message":{"content":"{\"summary\":\"\\u0073k-canary\"}"}"#)),
+        (400, r#"{"msg":"wrong key sk-can\u0061ry"}"#.to_owned()),
+        (500, "wrong key sk-can\nary".to_owned()),
         (200, r#"{"model":"sk-canary","choices":[{"message":{"content":"x"}}]}"#.to_owned()),
     ] {
         let heard = read_answer(&asked, status, None, body.as_bytes());
         let shown = format!("{heard:?}");
-        let told = ["sk-c", "plain", "k3y"].iter().any(|part| shown.contains(part));
+        let told = ["sk-c", "k-can", "plain", "k3y"].iter().any(|part| shown.contains(part));
         assert!(!told, "{shown}");
     }
     // The client's own words, where there was no answer.

@@ -11,6 +11,7 @@ mod error;
 mod limiter;
 mod refusals;
 mod request;
+mod secrets;
 mod suspects;
 mod tokens;
 
@@ -21,4 +22,5 @@ pub(crate) use chain::{Chain, ROOM_WAIT_MAX, Turn};
 pub(crate) use limiter::{Limiter, Place};
 pub(crate) use refusals::Refusals;
 pub(crate) use request::{Asking, Manner, Trial};
+pub(crate) use secrets::hidden;
 pub(crate) use suspects::{Slow, Suspects, Topic};

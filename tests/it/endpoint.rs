@@ -239,8 +239,16 @@ pub(crate) fn told(collector: &Collector) -> Vec<String> {
             places.push((path.file_name().unwrap().to_string_lossy().into_owned(), bytes));
         }
     }
+    // Without what stands between the letters of a key that was broken, escaped or not.
+    let joined = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes).replace(r"\\", r"\");
+        text.replace(r"\x0a", "").replace(r"\xe2\x80\x8b", "").into_bytes()
+    };
     let holds = |bytes: &[u8], key: &str| {
-        bytes.windows(key.len()).any(|window| window.eq_ignore_ascii_case(key.as_bytes()))
+        let of = |bytes: &[u8]| {
+            bytes.windows(key.len()).any(|window| window.eq_ignore_ascii_case(key.as_bytes()))
+        };
+        of(bytes) || of(&joined(bytes))
     };
     let mut told = Vec::new();
     for (whose, key) in [("the endpoint's key", KEY_PREFIX), ("the collector's key", KEY)] {
@@ -299,6 +307,26 @@ pub(crate) fn wrong_issues(collector: &Collector) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// What an url's path holds belongs to whoever pays for the account, as the key does.
+#[test]
+fn a_token_in_the_path_is_not_told() {
+    let first = Scripted::start(|_, seen| {
+        let path = seen.head.split(' ').nth(1).unwrap_or_default().to_owned();
+        Act::Answer(404, format!("Cannot POST {path}"))
+    });
+    let config = format!(
+        "llm_endpoints:\n  - {{url: \"http://127.0.0.1:{}/{ENDPOINT_KEY}/v1\", model: m}}\n  \
+         - {{url: \"builtin:\"}}\n",
+        first.port
+    );
+    let collector = Collector::with_environment(&config, &[("TASSEOGRAPH_LOG", LOUDEST)]);
+    post_records(&collector, 1);
+    collector.wait_analysed();
+    let note = collector.one("SELECT note FROM results");
+    assert!(note.contains("Cannot POST /[secret]/v1/chat/completions"), "{note}");
+    assert_eq!(told(&collector), [""; 0]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::support::scripted::{Act, Seen, answered, completion, records_asked};
-use super::{Row, good, key_of, passed_over, taken, verdict};
+use super::{ENDPOINT_KEY, Row, good, key_of, passed_over, taken, verdict};
 
 pub(super) fn rows() -> Vec<Row> {
     [statuses(), waits(), parameters(), connections(), too_long(), tell_tales()]
@@ -228,6 +228,21 @@ fn too_long() -> Vec<Row> {
     ]
 }
 
+/// A good verdict, with an issue besides of which the table has no words of its own.
+fn telling(summary: &str) -> String {
+    let mut verdict: serde_json::Value = serde_json::from_str(&verdict()).unwrap();
+    let more = serde_json::json!({
+        "severity": "warning", "category": "driver", "summary": summary, "evidence": "a lie",
+    });
+    verdict["issues"].as_array_mut().unwrap().push(more);
+    verdict.to_string()
+}
+
+fn halves(key: &str) -> (String, String) {
+    let (first, second) = key.split_at(8);
+    (first.to_owned(), second.to_owned())
+}
+
 /// Endpoints and what stands before them repeat what they were sent.
 fn tell_tales() -> Vec<Row> {
     vec![
@@ -252,11 +267,30 @@ fn tell_tales() -> Vec<Row> {
         }),
         taken("the key in a summary and for a model", 1..=1, |_, seen| {
             let key = key_of(seen);
-            let mut verdict: serde_json::Value = serde_json::from_str(&verdict()).unwrap();
-            verdict["issues"][0]["summary"] = format!("Authorization: Bearer {key}").into();
-            let answer = completion(&verdict.to_string()).replace("scripted-1", &key);
-            Act::Answer(200, answer)
+            let answer = completion(&telling(&format!("Authorization: Bearer {key}")));
+            Act::Answer(200, answer.replace("scripted-1", &key))
         }),
+        taken("the key in a summary, as escapes of the inner JSON", 1..=1, |_, seen| {
+            let key = key_of(seen);
+            let escaped: String = key.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
+            Act::Answer(200, completion(&telling("KEY").replace("KEY", &escaped)))
+        }),
+        taken("the key in a summary, broken by a line end", 1..=1, |_, seen| {
+            let (first, second) = halves(&key_of(seen));
+            Act::Answer(200, completion(&telling(&format!("{first}\n{second}"))))
+        }),
+        taken("the key for a category", 1..=1, |_, seen| {
+            let answer = telling("x").replace("driver", &key_of(seen));
+            Act::Answer(200, completion(&answer))
+        }),
+        passed_over("a wrong key, broken by what nobody sees", 1..=2, "HTTP 500", |_, seen| {
+            let (first, second) = halves(&key_of(seen));
+            Act::Answer(500, format!("bad key {first}\u{200b}{second}"))
+        }),
+        passed_over("a token out of a header of two words", 1..=1, "HTTP 401", |_, _| {
+            refusal(401, "invalid_token", &format!("invalid token {ENDPOINT_KEY}-x"))
+        })
+        .with(", headers: {X-Auth: \"Token sk-canary-5d2f81c09be74a6690aa-x\"}"),
         passed_over("no word of HTTP but the key", 1..=2, "", |_, seen| {
             Act::Raw(format!("{}\r\n\r\n", key_of(seen)).into_bytes())
         }),
