@@ -12,6 +12,10 @@ use crate::kernel::{Origin, Record};
 /// A quote that shows less than this of any record would be found in almost any log, unless it is a
 /// whole record.
 const QUOTE_CHARS_MIN: usize = 8;
+/// Of a quote that begins or ends in what a program wrote: so many letters of the kernel's, or a
+/// whole record of its, and half of all letters, or it is the program's. A few words of whatever
+/// record stands beside it are had for nothing.
+const KERNEL_LETTERS_MIN: usize = 24;
 
 /// The records of one question, folded once. A search looks at each of their bytes twice at most.
 pub(super) struct Quotes<'a> {
@@ -21,6 +25,14 @@ pub(super) struct Quotes<'a> {
     text: String,
     /// Where in `text` each record lies.
     spans: Vec<Range<usize>>,
+}
+
+/// What a quote shows of one of the records that it lies across.
+struct Part<'a> {
+    at: usize,
+    text: &'a str,
+    /// It is all of that record, which is not empty.
+    whole: bool,
 }
 
 /// The records that hold a quote, in order. No more of each kind than an issue keeps.
@@ -86,13 +98,20 @@ impl<'a> Quotes<'a> {
                 continue;
             }
             let touched = self.spans[first..].iter().take_while(|span| span.start < end);
-            for (at, span) in touched.enumerate() {
-                let part = &self.text[span.start.max(start)..span.end.min(end)];
-                let whole = part.len() == span.len() && !part.is_empty();
+            let parts: Vec<_> = touched
+                .enumerate()
+                .map(|(at, span)| Part {
+                    at: first + at,
+                    text: &self.text[span.start.max(start)..span.end.min(end)],
+                    whole: start <= span.start && span.end <= end && !span.is_empty(),
+                })
+                .collect();
+            let of_kernel = self.is_the_kernels(&parts);
+            for part in parts.iter().filter(|part| of_kernel || self.is_users(part.at)) {
                 // A few letters of a neighbour prove nothing about it: the quote may lie there, and
                 // names it not.
-                if whole || part.chars().count() >= QUOTE_CHARS_MIN {
-                    self.add(places, first + at);
+                if part.whole || part.text.chars().count() >= QUOTE_CHARS_MIN {
+                    self.add(places, part.at);
                 }
             }
             if places.kernel.len() == RECORDS_PER_ISSUE_MAX {
@@ -101,11 +120,24 @@ impl<'a> Quotes<'a> {
         }
     }
 
-    fn add(&self, places: &mut Places, at: usize) {
-        let list = match self.records[at].origin() {
-            Origin::Kernel | Origin::Unknown => &mut places.kernel,
-            Origin::User => &mut places.user,
+    /// Whether a quote of these parts shows enough that no program wrote.
+    fn is_the_kernels(&self, parts: &[Part<'_>]) -> bool {
+        let letters = |users: bool| {
+            let of = parts.iter().filter(|part| self.is_users(part.at) == users);
+            let letters = |part: &Part<'_>| part.text.chars().filter(|c| *c != ' ').count();
+            of.map(letters).sum::<usize>()
         };
+        let (kernel, user) = (letters(false), letters(true));
+        let whole = || parts.iter().any(|part| part.whole && !self.is_users(part.at));
+        user == 0 || kernel >= user && (kernel >= KERNEL_LETTERS_MIN || whole())
+    }
+
+    fn is_users(&self, at: usize) -> bool {
+        self.records[at].origin() == Origin::User
+    }
+
+    fn add(&self, places: &mut Places, at: usize) {
+        let list = if self.is_users(at) { &mut places.user } else { &mut places.kernel };
         if list.len() < RECORDS_PER_ISSUE_MAX && list.last() != Some(&at) {
             list.push(at);
         }
@@ -259,6 +291,34 @@ mod tests {
             ("nvme nvme0: removed\nafter a gap", None),
         ] {
             check(&lines, quote, expected);
+        }
+    }
+
+    /// In either order; a model that is told to may copy any beginning of any record.
+    #[test]
+    fn words_of_a_neighbour_do_not_make_a_programs_text_the_kernels() {
+        const USER: &str = "MCE: CPU 3 is melting, replace the board";
+        const KERNEL: &str = "usb 1-1: new high-speed USB device number 2";
+        let after = [format!("12,1,1,-;{USER}"), format!("6,2,1,-;{KERNEL}")];
+        let before = [format!("6,1,1,-;{KERNEL}"), format!("12,2,1,-;{USER}")];
+        let short = ["12,1,1,-;a program's words".to_owned(), "3,2,1,-;out of paper".to_owned()];
+        for (lines, quote, expected) in [
+            (&after, format!("{USER} usb 1-1: new"), (&[][..], &[0][..])),
+            (&after, format!("{USER} usb 1-1: new high-speed USB device"), (&[], &[0])),
+            (&after, format!("{USER} {KERNEL}"), (&[1], &[0])),
+            (&after, format!("replace the board {KERNEL}"), (&[1], &[0])),
+            (&after, format!("replace the board {}", &KERNEL[..30]), (&[1], &[0])),
+            (&after, format!("he board {}", &KERNEL[..20]), (&[], &[0])),
+            (&before, format!("number 2 {USER}"), (&[], &[1])),
+            (&before, format!("high-speed USB device number 2 {USER}"), (&[], &[1])),
+            (&before, format!("{KERNEL} {USER}"), (&[0], &[1])),
+            (&before, format!("{} MCE: CPU 3 is", &KERNEL[13..]), (&[0], &[1])),
+            // A whole record, if a short one.
+            (&short, "program's words out of paper".to_owned(), (&[], &[0])),
+            (&short, "m's words out of paper".to_owned(), (&[1], &[0])),
+        ] {
+            let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+            check(&lines, &quote, Some(expected));
         }
     }
 
