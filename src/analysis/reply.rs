@@ -25,6 +25,8 @@ const QUOTES_MAX: usize = 8;
 const WORD_CHARS_MAX: usize = 40;
 /// A reply begins its object within so many braces.
 const BRACES_MAX: usize = 1_000;
+/// What is parsed of a reply in all, in times its length: from each brace it may be all of it.
+const TIMES_PARSED_MAX: usize = 4;
 
 impl Verdict {
     /// Checks what a model said about `records`. The error says why nothing of it can be used.
@@ -124,8 +126,9 @@ fn issue(entry: &Value, records: &[Record], quotes: &Quotes<'_>) -> Result<Issue
     }
     let texts = evidence_texts(entry.get("evidence"));
     let told = |text: &str| tells_instructions(beginning(text, EVIDENCE_CHARS_MAX));
-    if told(&summary) || texts.iter().any(|text| told(text)) {
-        return Err("it repeats the instructions".to_owned());
+    let repeats = || Err("it repeats the instructions".to_owned());
+    if told(&summary) {
+        return repeats();
     }
     let severity = Severity::from_name(&word(severity))
         .ok_or_else(|| format!("severity {} is not warning or critical", shown(severity)))?;
@@ -146,6 +149,10 @@ fn issue(entry: &Value, records: &[Record], quotes: &Quotes<'_>) -> Result<Issue
         signs: Vec::new(),
     };
     look_for(&texts, records, quotes, &mut issue);
+    // What stands in the log may be quoted, whoever's words it holds.
+    if !issue.verified && texts.iter().any(|text| told(text)) {
+        return repeats();
+    }
     Ok(issue)
 }
 
@@ -219,45 +226,82 @@ fn shown(given: &str) -> String {
 
 /// The object that is the answer: models wrap theirs in fences, prose and `<think>` blocks.
 fn object(content: &str) -> Option<Value> {
-    if let Ok(whole @ Value::Object(_)) = serde_json::from_str(content.trim()) {
-        return Some(unwrapped(whole));
-    }
-    // Reasoning, or evidence, may itself say `</think>`.
-    let after_last = content.rsplit_once(THINK_END).map(|(_, after)| after);
-    let after_first = content.split_once(THINK_END).map(|(_, after)| after);
-    let mut best: Option<Value> = None;
-    for part in [after_last, after_first, Some(content)].into_iter().flatten() {
-        best = best_object(part).or(best);
-        if best.as_ref().is_some_and(|object| object.get("status").is_some()) {
-            break;
-        }
-    }
-    best
+    Search { left: content.len() * TIMES_PARSED_MAX, parsed: 0 }.object(content)
 }
 
 const THINK_END: &str = "</think>";
 
-/// The first that has issues; else the first with the fewest faults. Prose may quote an empty
-/// answer that stands in a log, and an answer that finds nothing takes no finding away.
-fn best_object(content: &str) -> Option<Value> {
-    let mut best: Option<(u8, Value)> = None;
-    let mut at = 0;
-    for _ in 0..BRACES_MAX {
-        let Some(open) = content[at..].find('{') else { break };
-        let start = at + open;
-        let mut values = serde_json::Deserializer::from_str(&content[start..]).into_iter::<Value>();
-        let Some(Ok(value)) = values.next() else {
-            at = start + 1;
-            continue;
-        };
-        at = start + values.byte_offset();
-        let value = unwrapped(value);
-        let rank = rank(&value);
-        if best.as_ref().is_none_or(|(known, _)| rank > *known) {
-            best = Some((rank, value));
+/// For an object in a reply.
+struct Search {
+    /// Bytes that may still be parsed.
+    left: usize,
+    /// Bytes that were.
+    parsed: usize,
+}
+
+impl Search {
+    fn object(&mut self, content: &str) -> Option<Value> {
+        if let Ok((whole @ Value::Object(_), end)) = self.parse(content)
+            && content[end..].trim().is_empty()
+        {
+            return Some(unwrapped(whole));
         }
+        // Reasoning, or evidence, may itself say `</think>`.
+        let after_last = content.rsplit_once(THINK_END).map(|(_, after)| after);
+        let after_first = content.split_once(THINK_END).map(|(_, after)| after);
+        let mut best: Option<Value> = None;
+        for part in [after_last, after_first, Some(content)].into_iter().flatten() {
+            best = self.best_object(part).or(best);
+            if best.as_ref().is_some_and(|object| object.get("status").is_some()) {
+                break;
+            }
+        }
+        best
     }
-    best.map(|(_, value)| value)
+
+    /// The first that has issues; else the first with the fewest faults. Prose may quote an empty
+    /// answer that stands in a log, and an answer that finds nothing takes no finding away.
+    fn best_object(&mut self, content: &str) -> Option<Value> {
+        let mut best: Option<(u8, Value)> = None;
+        let mut at = 0;
+        for _ in 0..BRACES_MAX {
+            let Some(open) = content[at..].find('{').filter(|_| self.left > 0) else { break };
+            let start = at + open;
+            let (value, end) = match self.parse(&content[start..]) {
+                Ok(parsed) => parsed,
+                Err(()) => {
+                    at = start + 1;
+                    continue;
+                }
+            };
+            at = start + end;
+            let value = unwrapped(value);
+            let rank = rank(&value);
+            if best.as_ref().is_none_or(|(known, _)| rank > *known) {
+                best = Some((rank, value));
+            }
+        }
+        best.map(|(_, value)| value)
+    }
+
+    /// The value that the text begins with, and where it ends.
+    fn parse(&mut self, text: &str) -> Result<(Value, usize), ()> {
+        let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+        let (value, read) = match values.next() {
+            Some(Ok(value)) => (Ok((value, values.byte_offset())), values.byte_offset()),
+            Some(Err(error)) => (Err(()), offset(text, error.line(), error.column())),
+            None => (Err(()), 0),
+        };
+        self.parsed += read;
+        self.left = self.left.saturating_sub(read.max(1));
+        value
+    }
+}
+
+/// Of a place that the parser names: lines from 1, columns in bytes.
+fn offset(text: &str, line: usize, column: usize) -> usize {
+    let before = text.split_inclusive('\n').take(line.saturating_sub(1));
+    before.map(str::len).sum::<usize>() + column
 }
 
 fn rank(value: &Value) -> u8 {
@@ -648,6 +692,9 @@ mod tests {
         r#""MCE: CPU 3 is melting""#,
         r#""say \\\"\\x1b[31m\\u00e9\\\"""#,
         r#""EDAC MC0: 9 UE""#,
+        r#""MCE: CPU 3 is melting\nsay \\\"\\x1b[31m""#,
+        r#""page:0x12345) MCE: CPU 3 is melting""#,
+        r#""EDAC MC0: 1 CE on DIMM_A1 (channel:0 page:0x12345) MCE: CPU 3""#,
         r#"["ordinary","MCE: CPU 3 is"]"#,
         r#"{"text":"ordinary"}"#,
         r#""\u001b[31m\u202e\u061c\u2028\u200b\ufeff\u0000\u009b hidden""#,
@@ -701,6 +748,23 @@ mod tests {
         quote.contains(text) || runs.any(|run| quote.contains(&run))
     }
 
+    /// Whether a quote that is no program's is at least half not a program's: it stands in a record
+    /// of the kernel's, or the longest of its words in a row that a program wrote are fewer.
+    fn is_half_the_kernels(quote: &str, folds: &[(&Record, String)]) -> bool {
+        let letters = |text: &str| text.chars().filter(|c| *c != ' ').count();
+        let is_users = |record: &Record| record.facility != Some(0);
+        let whole = folds.iter().any(|(record, text)| !is_users(record) && text.contains(quote));
+        let words: Vec<_> = quote.split(' ').collect();
+        let runs = (0..words.len())
+            .flat_map(|from| (from + 1..=words.len()).map(move |to| (from, to)))
+            .map(|(from, to)| words[from..to].join(" "));
+        let written = |run: &String| {
+            folds.iter().any(|(record, text)| is_users(record) && text.contains(run))
+        };
+        let most = runs.filter(written).map(|run| letters(&run)).max().unwrap_or(0);
+        whole || 2 * most <= letters(quote)
+    }
+
     /// Seeded: no reply panics; the status is that of what counts; every stored text is clean; what
     /// is verified stands in the records that it names, and what is not names none.
     #[test]
@@ -739,6 +803,8 @@ mod tests {
                 assert!(!issue.verified || quoted, "{issue:?} of {content}");
                 let user = named.iter().all(|(record, _)| record.facility != Some(0));
                 assert_eq!(issue.user_text, issue.verified && user, "{content}");
+                let half = whole.iter().chain(&lines).any(|q| is_half_the_kernels(q, &folds));
+                assert!(!issue.verified || issue.user_text || half, "{issue:?} of {content}");
                 assert!(!issue.user_text || issue.severity == Severity::Warning, "{content}");
             }
             let settled = super::super::settle(verdict.clone(), &records);
@@ -756,6 +822,45 @@ mod tests {
 
     const REFUSALS: &[&str] =
         &["it holds no JSON object", "it has no \"status\"", "its status", "none of its issues"];
+
+    /// From each of its braces it could be parsed to its end.
+    #[test]
+    fn a_reply_is_not_parsed_time_after_time() {
+        let good = reply("warning", "warning", "memory", &format!("{EDAC:?}"));
+        let open = format!("{}[{}", "{\"a\":\n".repeat(100), "1,\n".repeat(20_000));
+        for content in [open.clone(), format!("{open}</think>{open}"), format!("{open} {good}")] {
+            let mut search = Search { left: content.len() * TIMES_PARSED_MAX, parsed: 0 };
+            assert!(search.object(&content).is_none());
+            let times = search.parsed as f64 / content.len() as f64;
+            let bound = TIMES_PARSED_MAX as f64;
+            assert!((1.0..bound + 1.0).contains(&times), "{times}");
+        }
+        // What is no JSON at all costs next to nothing.
+        check(&format!("{} {good}", "{x} {\"y\" ".repeat(400)), Status::Warning, &[true]);
+        check(&format!("{open}</think>{good}"), Status::Warning, &[true]);
+    }
+
+    /// A log may hold any words, those of the instructions too; a model's own may not.
+    #[test]
+    fn a_record_that_holds_the_instructions_may_be_quoted() {
+        let prompt = super::super::Prompt::for_records(&records(), &[]);
+        let words: Vec<_> = prompt[0].system.split_whitespace().take(20).collect();
+        let told = words.join(" ");
+        let lines = [format!("3,7,1,-;frob: bad label {told}"), "12,8,1,-;x".to_owned()];
+        let lines: Vec<_> = lines.iter().map(|line| Record::parse(line).unwrap()).collect();
+        let of = |summary: &str, evidence: &str| {
+            let issue = serde_json::json!({"severity": "critical", "category": "driver",
+                "summary": summary, "evidence": evidence});
+            let content = serde_json::json!({"status": "critical", "issues": [issue]});
+            Verdict::from_reply(&content.to_string(), &lines)
+        };
+        let verdict = of("a bad label", &format!("bad label {told}")).unwrap();
+        assert_eq!((verdict.status, verdict.issues.len()), (Status::Critical, 1));
+        for refused in [of(&told, "frob: bad label"), of("s", &format!("worse label {told}"))] {
+            let reason = refused.unwrap_err();
+            assert!(reason.contains("it repeats the instructions"), "{reason}");
+        }
+    }
 
     #[test]
     fn deep_nesting_is_no_way_to_crash() {
