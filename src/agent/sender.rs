@@ -116,7 +116,7 @@ impl Poster {
         let answer = match answered {
             Ok(answer) => answer,
             Err(error) => {
-                let reason = format!("cannot post to {url}: {}", error.0);
+                let reason = format!("cannot post to {url}: {}", error.why);
                 return Answer::Failed(reason, Setback::Soon(None));
             }
         };

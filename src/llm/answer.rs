@@ -85,13 +85,15 @@ impl Failure {
 }
 
 impl Heard {
-    /// There is no answer over HTTP; `why` may repeat what was sent.
-    pub(crate) fn nothing(why: &str, secrets: &[&str]) -> Self {
-        let why = shortened(why, REASON_CHARS_MAX, secrets);
+    /// There is no answer over HTTP; `why` may repeat what was sent. A server that was only too
+    /// slow has read the question, and bills it.
+    pub(crate) fn nothing(asked: &Asked<'_>, why: &str, late: bool) -> Self {
+        let why = shortened(why, REASON_CHARS_MAX, asked.secrets);
+        let prompt = if late { asked.tokens() } else { 0 };
         Self {
             outcome: Err(Failure::new(Kind::Transient, why)),
             model: None,
-            usage: Usage { estimated: true, ..Usage::default() },
+            usage: Usage { prompt, estimated: true, ..Usage::default() },
             cost_micros: None,
         }
     }
@@ -105,6 +107,11 @@ impl<'a> Asked<'a> {
         let asked_about = [Letters::of(system), Letters::of(user)];
         let told = |secret: &&str| asked_about.iter().any(|part| tells(part, secret));
         self.secrets.iter().copied().filter(|secret| !told(secret)).collect()
+    }
+
+    /// Of the question, about.
+    fn tokens(&self) -> u64 {
+        tokens::about(self.prompt.system.len() + self.prompt.user.len())
     }
 }
 
@@ -139,7 +146,7 @@ pub(crate) fn read_answer(
     };
     let usage = usage.unwrap_or_else(|| match status {
         200..=299 => Usage {
-            prompt: tokens::about(asked.prompt.system.len() + asked.prompt.user.len()),
+            prompt: asked.tokens(),
             cached: 0,
             completion: outcome.as_ref().map_or(0, |text| tokens::about(text.len())),
             estimated: true,

@@ -328,6 +328,11 @@ fn tokens_are_counted_or_guessed() {
     }
     let none = Usage { estimated: true, ..Usage::default() };
     assert_eq!(heard(500, "x").usage, none, "a refusal reads no tokens");
+    let prompt = question(20, "");
+    let asked = Asked { manner: Manner::new(), prompt: &prompt, secrets: NONE };
+    assert_eq!(Heard::nothing(&asked, "connection refused", false).usage, none);
+    let late = Heard::nothing(&asked, "no answer within 1 s", true).usage;
+    assert!(late.prompt > 100 && late == Usage { prompt: late.prompt, ..none }, "{late:?}");
     let heard = heard(200, &body(r#""model":"m-1","usage":{"cost":0.0123456},"#));
     assert_eq!((heard.cost_micros, heard.model.as_deref()), (Some(12_346), Some("m-1")));
 }
@@ -397,7 +402,7 @@ fn a_server_that_repeats_a_secret_is_not_repeated() {
         assert!(!told, "{shown}");
     }
     // The client's own words, where there was no answer.
-    let nothing = Heard::nothing("bad uri http://a/?key=sk-canary&k3y!", &secrets);
+    let nothing = Heard::nothing(&asked, "bad uri http://a/?key=sk-canary&k3y!", false);
     let reason = nothing.outcome.unwrap_err().reason;
     assert_eq!(reason, "bad uri http://a/?key=[secret]&[secret]");
 }

@@ -14,7 +14,8 @@ pub(crate) struct Call {
     /// `ANSWERED`, or the short reason of the failure; safe to store.
     pub(crate) outcome: String,
     pub(crate) usage: Usage,
-    /// In millionths of the currency that `price` is in; `None` without a price.
+    /// In millionths of the currency that `price` is in; `None` without a price, in whatever
+    /// currency the endpoint may reckon.
     pub(crate) cost_micros: Option<u64>,
     /// To the last byte.
     pub(crate) latency_ms: u64,
@@ -43,6 +44,8 @@ pub(crate) struct Price {
 }
 
 const TOKENS_OF_PRICE: u128 = 1_000_000;
+/// An endpoint routes to dearer and cheaper ones. What differs by more is a slip, or worse.
+const TIMES_PRICE_MAX: u64 = 10;
 
 impl Price {
     /// In millionths, rounded up: a call is never for nothing.
@@ -53,6 +56,13 @@ impl Price {
             .saturating_add(part(cached, self.cached_input))
             .saturating_add(part(usage.completion, self.output));
         u64::try_from(sum.div_ceil(TOKENS_OF_PRICE)).unwrap_or(u64::MAX)
+    }
+
+    /// What the endpoint says that a call cost, where that can be; else by the price.
+    pub(crate) fn believing(self, stated: Option<u64>, usage: Usage) -> u64 {
+        let own = self.of(usage);
+        let likely = own.div_ceil(TIMES_PRICE_MAX)..=own.saturating_mul(TIMES_PRICE_MAX);
+        stated.filter(|stated| likely.contains(stated)).unwrap_or(own)
     }
 }
 
@@ -74,6 +84,19 @@ mod tests {
         ] {
             let usage = Usage { prompt, cached, completion, estimated: false };
             assert_eq!(price.of(usage), micros, "{usage:?}");
+        }
+        let usage = Usage { prompt: 1_000_000, cached: 0, completion: 0, estimated: false };
+        for (stated, micros) in [
+            (None, 150_000),
+            (Some(140_000), 140_000),
+            (Some(15_000), 15_000),
+            (Some(1_500_000), 1_500_000),
+            (Some(1_500_001), 150_000),
+            (Some(14_999), 150_000),
+            (Some(0), 150_000),
+            (Some(u64::MAX), 150_000),
+        ] {
+            assert_eq!(price.believing(stated, usage), micros, "{stated:?}");
         }
         let all = Usage { prompt: u64::MAX, cached: 0, completion: u64::MAX, estimated: true };
         let dear = Price { input: u64::MAX, cached_input: 0, output: u64::MAX };

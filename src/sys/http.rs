@@ -55,9 +55,14 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-/// Why there is no answer, in words.
+/// Why there is no answer.
 #[derive(Debug)]
-pub(crate) struct NoAnswer(pub(crate) String);
+pub(crate) struct NoAnswer {
+    /// In words.
+    pub(crate) why: String,
+    /// It did not come in time: the server may be at work on it.
+    pub(crate) late: bool,
+}
 
 impl Client {
     /// Fails where the certificates to trust cannot be read.
@@ -149,8 +154,10 @@ impl Client {
     }
 
     fn no_answer(&self, error: ureq::Error) -> NoAnswer {
-        NoAnswer(match error {
-            ureq::Error::Timeout(ureq::Timeout::Connect) => "no connection in time".to_owned(),
+        use ureq::Timeout::{Connect, Resolve};
+        let late = matches!(&error, ureq::Error::Timeout(of) if !matches!(of, Connect | Resolve));
+        let why = match error {
+            ureq::Error::Timeout(Connect) => "no connection in time".to_owned(),
             ureq::Error::Timeout(_) => format!("no answer within {}", format_span(self.timeout)),
             ureq::Error::HostNotFound => UNRESOLVED.to_owned(),
             ureq::Error::BodyExceedsLimit(limit) => {
@@ -161,7 +168,8 @@ impl Client {
                 None => io_failure(&error),
             },
             other => other.to_string(),
-        })
+        };
+        NoAnswer { why, late }
     }
 }
 
