@@ -7,6 +7,13 @@
 //!     └──────────────────────── reanalyse ────────┘
 //! ```
 //!
+//! A claim ends with its worker alone, as nothing that a worker waits for is without end. A call
+//! has `timeout` to its last byte, a place at an endpoint and each pause are waited for as long at
+//! most, an analysis has 30 minutes; a write that hangs shows in `/health`. The tests:
+//! `every_behaviour_has_its_outcome`, silence and a byte at a time among them, and
+//! `an_analysis_takes_no_more_than_so_many_calls_at_once`. A second claim of what is slow would pay
+//! for the same calls again.
+//!
 //! `lanes` says whose turn it is. One collector has a database at a time (it holds a lock), so that
 //! what is `running` at a start is nobody's.
 
@@ -23,6 +30,8 @@ use crate::time::Wall;
 const AHEAD_MAX: Duration = Duration::from_secs(10 * 60);
 /// Of a row whose answer an earlier analysis had.
 const IN_VAIN: &str = "analysed again in vain: ";
+/// Of a chain without a model.
+const BY_TABLE: &str = "no model was asked";
 /// Of a currency's unit.
 const MICROS: f64 = 1e6;
 
@@ -126,6 +135,16 @@ impl Store {
             move_on(connection, id, fate, now)?;
             claim(connection, now)
         })
+    }
+
+    /// Calls of an analysis that goes on.
+    pub(crate) fn add_calls(
+        &self,
+        id: DeltaId,
+        calls: Vec<Call>,
+        now: Wall,
+    ) -> Result<(), StoreError> {
+        self.write(move |connection| write_calls(connection, id, &calls, now))
     }
 
     /// Of a worker that could not settle it.
@@ -250,7 +269,8 @@ fn missing(
 }
 
 /// An answer takes the place of whatever was there; what is none leaves an answer that an earlier
-/// analysis had, and its reason beside it. Who has no provider is none.
+/// analysis had, and its reason beside it. Who has no provider is none; nor does the table alone
+/// answer for the model that was asked before.
 pub(super) fn write_result(
     connection: &Connection,
     id: DeltaId,
@@ -267,7 +287,8 @@ pub(super) fn write_result(
              ON CONFLICT (delta_id) DO UPDATE SET status = ?2, issues = ?3, api_latency_ms = ?4,
                  provider = ?5, model = ?6, prompt_version = ?7, note = ?8, updated_at = ?9,
                  model_status = ?10, rule_status = ?11, unverified = ?12
-             WHERE results.provider IS NULL OR ?5 IS NOT NULL",
+             WHERE results.provider IS NULL
+                 OR ?5 IS NOT NULL AND (results.model_status IS NULL OR ?10 IS NOT NULL)",
         )?
         .execute(params![
             id.0,
@@ -283,9 +304,8 @@ pub(super) fn write_result(
             outcome.rule_status,
             whole(outcome.unverified as u64)
         ])?;
-    if written == 0
-        && let Some(why) = &outcome.note
-    {
+    if written == 0 {
+        let why = outcome.note.as_deref().unwrap_or(BY_TABLE);
         connection
             .prepare_cached("UPDATE results SET note = ?2, updated_at = ?3 WHERE delta_id = ?1")?
             .execute(params![id.0, format!("{IN_VAIN}{why}"), now.to_string()])?;
@@ -463,13 +483,42 @@ mod tests {
         assert_eq!([turn(), turn()], [Some(4), None]);
     }
 
+    const ONE_RUNS: &str =
+        "INSERT INTO hosts (hostname, first_seen, last_seen) VALUES ('a', '', '');
+        INSERT INTO deltas (id, hostname, state, timestamp, received_at, lines, raw_dmesg, records,
+            next_attempt_at) VALUES (1, 'a', 'running', '', '', 1, '', '[]', '');";
+
+    /// A model's findings are no signature table's to take away.
+    #[test]
+    fn the_table_alone_replaces_no_answer_of_a_models() {
+        let (connection, now) = database(ONE_RUNS);
+        let by = |provider: Option<&str>, status, model_status, note: Option<&str>| Outcome {
+            provider: provider.map(str::to_owned),
+            model_status,
+            note: note.map(str::to_owned),
+            ..outcome(status, Vec::new())
+        };
+        let builtin = |note| by(Some("builtin"), "ok", None, note);
+        for (written, expected) in [
+            (by(None, "llm_unavailable", Some("critical"), Some("down")), "llm_unavailable none"),
+            (builtin(Some("down")), "ok builtin: down"),
+            (by(Some("p"), "warning", Some("warning"), None), "warning p"),
+            (builtin(Some("down")), "warning p: analysed again in vain: down"),
+            (builtin(None), "warning p: analysed again in vain: no model was asked"),
+            (by(None, "error", None, Some("x")), "warning p: analysed again in vain: x"),
+            (by(Some("q"), "critical", Some("ok"), None), "critical q"),
+        ] {
+            write_result(&connection, DeltaId(1), &written, now).unwrap();
+            let row = "SELECT status || ' ' || CASE WHEN provider IS NULL THEN 'none'
+                       ELSE concat_ws(': ', provider, note) END FROM results";
+            let row: String = connection.query_row(row, [], |row| row.get(0)).unwrap();
+            assert_eq!(row, expected);
+        }
+    }
+
     #[test]
     fn calls_are_kept_with_what_they_cost() {
-        let (connection, now) = database(
-            "INSERT INTO hosts (hostname, first_seen, last_seen) VALUES ('a', '', '');
-             INSERT INTO deltas (id, hostname, state, timestamp, received_at, lines, raw_dmesg,
-                 records, next_attempt_at) VALUES (1, 'a', 'running', '', '', 1, '', '[]', '');",
-        );
+        let (connection, now) = database(ONE_RUNS);
         let call = |cost_micros, prompt| Call {
             endpoint: 1,
             provider: "p".into(),

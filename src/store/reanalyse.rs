@@ -44,7 +44,8 @@ const PUT_IN_LANE: &str = "INSERT INTO lanes (hostname, delta_id, put_back, urge
      ON CONFLICT (hostname) DO UPDATE SET state = 'ready', delta_id = excluded.delta_id
      WHERE put_back = 1 AND state != 'running' AND excluded.delta_id < delta_id";
 
-/// Puts back what is done or given up; says how many. Old results stay until new ones come.
+/// Puts back what is done or given up; says how many. Old results stay until new ones
+/// come that may take their place.
 pub(crate) fn reanalyse(path: &Path, which: &Which, now: Wall) -> Result<usize, StoreError> {
     read::must_be_there(path)?;
     let named =
