@@ -223,6 +223,7 @@ impl Analyst {
         left.reverse();
         let mut unanswered: Vec<(Range<usize>, Unanswered)> = Vec::new();
         while let Some(question) = left.pop() {
+            one.progress.store_calls();
             match self.ask(one, &question) {
                 Outcome::Answered => {}
                 Outcome::Parts(parts) => left.extend(parts.into_iter().rev()),
@@ -279,6 +280,7 @@ impl Analyst {
                 return Outcome::Unanswered(Unanswered { reasons, cause, retry_after });
             }
             if wait > Duration::ZERO {
+                one.progress.store_calls();
                 clock::sleep(wait);
             }
             let posed = Posed {
@@ -335,7 +337,7 @@ impl Analyst {
             prompt_version: one.progress.prompt_version,
             fell_over: std::mem::take(&mut one.progress.fell_over),
             ailing: one.ailing || one.to_mend,
-            calls: std::mem::take(&mut one.progress.calls),
+            calls: one.progress.take_calls(),
         }
     }
 }
@@ -382,7 +384,7 @@ fn unavailable(one: &mut Try<'_>, unanswered: Vec<Unanswered>) -> Unavailable {
         outage: any(Cause::Endpoints),
         retry_after: unanswered.last().and_then(|why| why.retry_after),
         reasons: unanswered.into_iter().flat_map(|why| why.reasons).collect(),
-        calls: std::mem::take(&mut one.progress.calls),
+        calls: one.progress.take_calls(),
         verdict: Box::new(one.progress.verdict(one.matter.records)),
     }
 }

@@ -192,9 +192,10 @@ impl Server {
                 Err(failure) => failure.reason.chars().take(OUTCOME_CHARS_MAX).collect(),
             },
             usage: heard.usage,
-            cost_micros: heard
-                .cost_micros
-                .or_else(|| self.asking.price.map(|price| price.of(heard.usage))),
+            cost_micros: self
+                .asking
+                .price
+                .map(|price| price.believing(heard.cost_micros, heard.usage)),
             latency_ms,
             prompt_version: PROMPT_VERSION,
         };
@@ -208,7 +209,7 @@ impl Server {
         let (url, key) = (self.url.expose(), self.bearer.as_ref());
         match self.client.post_with(url, key, &self.headers, body) {
             Ok(answer) => read_answer(asked, answer.status, answer.retry_after, &answer.body),
-            Err(error) => Heard::nothing(&error.0, asked.secrets),
+            Err(error) => Heard::nothing(asked, &error.why, error.late),
         }
     }
 

@@ -22,7 +22,13 @@ pub(crate) struct Progress {
     pub(super) in_vain: usize,
     /// Since they were last taken.
     pub(crate) calls: Vec<Call>,
+    /// Of them, the first so many are stored.
+    stored: usize,
+    store: Option<StoreCalls>,
 }
+
+/// Stores calls, and says whether it could.
+pub(crate) type StoreCalls = Box<dyn FnMut(&[Call]) -> bool + Send>;
 
 /// The note of a result shows fewer.
 const FELL_OVER_MAX: usize = 32;
@@ -38,6 +44,8 @@ impl Default for Progress {
             is_split: false,
             in_vain: 0,
             calls: Vec::new(),
+            stored: 0,
+            store: None,
         }
     }
 }
@@ -46,9 +54,9 @@ impl Progress {
     /// Goes on, unless it was about something else.
     pub(super) fn begin(&mut self, records: usize) {
         if self.of != records || self.left.is_empty() {
-            let calls = std::mem::take(&mut self.calls);
-            let all = std::iter::once(0..records).collect();
-            *self = Self { of: records, left: all, calls, ..Self::default() };
+            let (calls, store) = (std::mem::take(&mut self.calls), self.store.take());
+            let (all, stored) = (std::iter::once(0..records).collect(), self.stored);
+            *self = Self { of: records, left: all, calls, stored, store, ..Self::default() };
         }
     }
 
@@ -68,6 +76,28 @@ impl Progress {
     pub(crate) fn add(&mut self, verdict: Verdict, prompt_version: u32) {
         self.models.merge(verdict);
         self.prompt_version = Some(prompt_version);
+    }
+
+    /// Calls are to be stored so from here on, before whatever takes long: they are paid for,
+    /// though the process may end before its analysis does.
+    pub(crate) fn store_calls_with(&mut self, store: StoreCalls) {
+        self.store = Some(store);
+    }
+
+    pub(super) fn store_calls(&mut self) {
+        let ended = &self.calls[self.stored..];
+        if let Some(store) = &mut self.store
+            && !ended.is_empty()
+            && store(ended)
+        {
+            self.stored = self.calls.len();
+        }
+    }
+
+    /// Those that are not stored.
+    pub(crate) fn take_calls(&mut self) -> Vec<Call> {
+        let stored = std::mem::take(&mut self.stored);
+        std::mem::take(&mut self.calls).split_off(stored)
     }
 
     /// The same for another part, or at another try, is said once.

@@ -254,6 +254,11 @@ impl Worker {
     ) -> Option<Work> {
         let begun = clock::mono();
         let mut progress = self.kept.take(work.id);
+        let (store, id) = (Arc::clone(&self.store), work.id);
+        // What cannot be stored now is stored with the result.
+        progress.store_calls_with(Box::new(move |calls| {
+            store.add_calls(id, calls.to_vec(), clock::wall()).is_ok()
+        }));
         let judged = catch_unwind(AssertUnwindSafe(|| go_on(&mut progress)));
         let now = clock::mono();
         self.conclude(work, judged, progress, now, now.remaining(begun))
@@ -288,7 +293,7 @@ impl Worker {
                 log::error!("the analysis of delta {} panicked", work.id);
                 let panicked = Unavailable {
                     reasons: vec!["the analysis panicked".to_owned()],
-                    calls: std::mem::take(&mut progress.calls),
+                    calls: progress.take_calls(),
                     blame: Blame::Deltas,
                     outage: false,
                     retry_after: None,

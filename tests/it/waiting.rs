@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::queue::{CRITICAL, OK, all_asked, answer, asked, busy_until, collector, give, put_back};
+use super::support::client::post;
 use super::support::scripted::{Act, Scripted};
 use super::support::{Collector, must_succeed, run, text, to_schema, wait_until};
 
@@ -59,7 +60,7 @@ fn what_the_table_finds_is_there_while_the_model_is_busy() {
 
 /// The contract's status for a model that cannot be asked, and the table's own beside it.
 #[test]
-fn a_critical_delta_reads_critical_while_endpoints_are_down() {
+fn a_critical_delta_keeps_its_rule_status_and_its_issues_while_endpoints_are_down() {
     let up = Arc::new(AtomicBool::new(false));
     let is_up = Arc::clone(&up);
     let endpoint = Scripted::start(move |_, _| match is_up.load(Ordering::SeqCst) {
@@ -89,6 +90,77 @@ fn a_critical_delta_reads_critical_while_endpoints_are_down() {
         row(&collector, 1)
     );
     assert_eq!(collector.one("SELECT COUNT(*) FROM backlog"), "0");
+}
+
+/// They are paid for, whatever becomes of the analysis; and each is one row.
+#[test]
+fn calls_are_kept_though_the_collector_ends_before_their_analysis() {
+    let endpoint = Scripted::start(|number, _| match number {
+        1 => Act::Answer(503, "loading".into()),
+        3 => Act::Hang,
+        _ => answer(OK),
+    });
+    let mut collector = collector(&endpoint);
+    // Three questions.
+    let lines: Vec<_> = (0..150).map(|n| format!("6,{n},1,-;{n} {}", "x".repeat(900))).collect();
+    let body = serde_json::json!({
+        "hostname": "web-1", "boot_id": "422187ae-7ed4-4935-b73e-ea4262667985",
+        "first_seq": 0, "next_seq": 150, "lines": lines,
+    });
+    assert_eq!(post(collector.port, &body.to_string()).status, 200);
+    wait_until("it asks the third", || endpoint.count() == 4);
+    collector.process.kill();
+    let outcomes = "SELECT outcome || ' ' || COUNT(*) FROM calls GROUP BY outcome ORDER BY 1";
+    assert_eq!(collector.rows(outcomes), ["HTTP 503: loading 1", "answered 2"]);
+    collector.start_again();
+    collector.wait_analysed();
+    assert_eq!(endpoint.count(), 7, "what was answered is asked again");
+    assert_eq!(collector.rows(outcomes), ["HTTP 503: loading 1", "answered 5"]);
+}
+
+/// A server that is too slow has read the question all the same, and bills it.
+#[test]
+fn a_time_out_costs_what_the_question_does() {
+    let endpoint = Scripted::start(|_, _| Act::Hang);
+    let price = ", timeout: 300ms, max_retries: 0, price: {input: 10, output: 10}";
+    let collector = Collector::with(&format!(
+        "llm_endpoints:\n{}  - {{url: \"builtin:\"}}\n",
+        endpoint.endpoint(price)
+    ));
+    give(&collector, "web-1", 0, "fine");
+    collector.wait_analysed();
+    let call = "SELECT concat_ws(' ', outcome, estimated, prompt_tokens > 100, cost > 0.001,
+                completion_tokens) FROM calls";
+    assert_eq!(collector.one(call), "no answer within 300ms 1 1 1 0");
+}
+
+/// A model's findings do not end with an outage and a table that has none.
+#[test]
+fn an_answer_by_the_table_alone_replaces_none_of_a_models() {
+    let odd = "frob 0000:3b:00.0: parity of the frobnicator is odd";
+    let content = serde_json::json!({"status": "critical", "issues": [{
+        "severity": "critical", "category": "driver", "summary": "the frobnicator fails",
+        "evidence": odd,
+    }]});
+    let endpoint = Scripted::start(move |number, _| match number {
+        0 => answer(&content.to_string()),
+        _ => Act::Answer(401, "gone".into()),
+    });
+    let collector = Collector::with(&format!(
+        "llm_endpoints:\n{}  - {{url: \"builtin:\"}}\n",
+        endpoint.endpoint("")
+    ));
+    give(&collector, "web-1", 0, odd);
+    collector.wait_analysed();
+    put_back(collector.folder.path("t.db").to_str().unwrap(), &["--all"]);
+    wait_until("it is analysed again", || {
+        collector.one("SELECT COUNT(*) FROM deltas WHERE state = 'done'") == "1"
+            && endpoint.count() == 2
+    });
+    let row = collector.one("SELECT concat_ws(' ', status, provider, note) FROM results");
+    let expected = "critical 127.0.0.1 analysed again in vain: llm_endpoints[0] (127.0.0.1): ";
+    assert!(row.starts_with(expected), "{row}");
+    assert_eq!(collector.one("SELECT COUNT(*) FROM findings WHERE doubt IS NULL"), "1");
 }
 
 /// Of its own host and of others; what was put back keeps its order.
