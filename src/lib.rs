@@ -68,6 +68,7 @@ pub fn main() -> std::process::ExitCode {
         }
     };
     sys::log::init(&environment);
+    sys::cores::forbid();
     run(command, &environment).into()
 }
 

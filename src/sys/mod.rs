@@ -4,6 +4,7 @@
 
 pub(crate) mod certificate;
 pub(crate) mod clock;
+pub(crate) mod cores;
 pub(crate) mod crash;
 pub(crate) mod descriptors;
 pub(crate) mod digest;
