@@ -9,6 +9,7 @@ mod input;
 mod matter;
 mod progress;
 mod questions;
+mod secrets;
 
 pub(crate) use analyst::{Analysis, Analyst, Blame, Unavailable};
 pub(crate) use command::{endpoints, run};
