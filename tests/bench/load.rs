@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::meter::Meter;
 use crate::support::client::{Answer, client_config, connect_with, read_answer};
 use crate::support::{Collector, Folder, KEY};
 
@@ -20,12 +21,14 @@ const FLEET_CONNECTIONS: u64 = 128;
 /// same rows, committed one by one, without any server.
 pub(crate) fn commits() {
     let mut grouped = Vec::new();
-    for clients in [1, 8, 64] {
+    for clients in [1, 8, 16, 64] {
         // The committer alone says how many writes shared a commit: posts, claims and results.
         let log = [("TASSEOGRAPH_LOG", "tasseograph=info,tasseograph::store::group=debug")];
         let endpoints = "llm_endpoints: [{url: \"builtin:\"}]\n";
         let collector = Collector::with_environment(endpoints, &log);
+        let meter = Meter::start(&collector);
         let (posts, took) = hammer(collector.port, clients);
+        meter.spent().print_per_request(&format!("commits, {clients} clients"), posts as usize);
         let rate = posts as f64 / took.as_secs_f64();
         println!("commits, {clients} clients: {rate:.0} deltas/s ({posts} deltas)");
         let stored: u64 = collector.one("SELECT COUNT(*) FROM deltas").parse().unwrap();

@@ -8,6 +8,7 @@ use crate::support::{Collector, Process};
 /// A tick of `/proc/PID/stat`, as every Linux but Alpha's and Itanium's has it (USER_HZ).
 const TICK_MS: u64 = 10;
 /// Of `/proc/PID/stat`, counted from what follows the name.
+const MINFLT: usize = 7;
 const UTIME: usize = 11;
 
 /// Since its start. Unlike what the threads say one by one, this holds those that have ended.
@@ -15,12 +16,15 @@ pub(crate) struct Meter<'a> {
     process: &'a Process,
     begun: Instant,
     collector_ms: u64,
+    collector_faults: u64,
     client_ms: u64,
 }
 
 pub(crate) struct Spent {
     pub(crate) wall: Duration,
     pub(crate) collector_ms: u64,
+    /// Pages that the kernel had to map.
+    pub(crate) collector_faults: u64,
     pub(crate) client_ms: u64,
 }
 
@@ -28,13 +32,15 @@ impl<'a> Meter<'a> {
     pub(crate) fn start(collector: &'a Collector) -> Self {
         let process = &collector.process;
         let (collector_ms, client_ms) = (of_process(process), of_this_process());
-        Self { process, begun: Instant::now(), collector_ms, client_ms }
+        let collector_faults = page_faults(process);
+        Self { process, begun: Instant::now(), collector_ms, collector_faults, client_ms }
     }
 
     pub(crate) fn spent(&self) -> Spent {
         Spent {
             wall: self.begun.elapsed(),
             collector_ms: of_process(self.process) - self.collector_ms,
+            collector_faults: page_faults(self.process) - self.collector_faults,
             client_ms: of_this_process() - self.client_ms,
         }
     }
@@ -49,8 +55,10 @@ impl Spent {
     }
 
     pub(crate) fn print_per_request(&self, name: &str, requests: usize) {
-        let each = |ms: u64| ms as f64 / requests.max(1) as f64;
+        let each = |sum: u64| sum as f64 / requests.max(1) as f64;
         println!("{name}, collector: {:.3} ms CPU for each request", each(self.collector_ms));
+        let faults = each(self.collector_faults);
+        println!("{name}, collector: {faults:.0} page faults for each request");
         println!("{name}, client: {:.3} ms CPU for each request", each(self.client_ms));
     }
 }
@@ -61,6 +69,11 @@ fn of_process(process: &Process) -> u64 {
 
 pub(crate) fn of_this_process() -> u64 {
     cpu_ms(&std::fs::read_to_string("/proc/self/stat").unwrap())
+}
+
+fn page_faults(process: &Process) -> u64 {
+    let stat = process.proc("stat");
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(MINFLT).unwrap().parse().unwrap()
 }
 
 fn cpu_ms(stat: &str) -> u64 {
