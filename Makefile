@@ -34,8 +34,7 @@ build:
 # Static binaries for hosts of any distribution. Without rustup's targets and cargo-zigbuild the
 # first build makes a toolchain for them, which takes some minutes: see .dist/musl-toolchain.
 build-linux:
-	@.dist/build $(MUSL_AMD64) dist/tasseograph-linux-amd64
-	@.dist/build $(MUSL_ARM64) dist/tasseograph-linux-arm64
+	@.dist/build $(MUSL_AMD64)=dist/tasseograph-linux-amd64 $(MUSL_ARM64)=dist/tasseograph-linux-arm64
 
 # Everything that hosts get, a tarball for each architecture: the same bytes from the same commit.
 dist: build-linux
