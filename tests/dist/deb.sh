@@ -6,7 +6,7 @@
 #
 # ROOT is a folder with Debian and systemd, which is copied; without one, debootstrap makes it. The
 # package's last version is made from PACKAGE itself, with another number and another agent.yaml.
-# Needs root, systemd-nspawn, debootstrap, openssl; lintian where it is installed. What cannot be
+# Needs root, systemd-nspawn, debootstrap; lintian where it is installed. What cannot be
 # tried here is said. Its lines go into this machine's kernel log.
 set -euo pipefail
 package=$(realpath "${1:?usage: tests/dist/deb.sh PACKAGE [ROOT]}")
@@ -74,7 +74,7 @@ trap finish EXIT
 trap 'exit 143' TERM INT
 
 ((EUID == 0)) || skip 'a container needs root'
-for tool in systemd-nspawn nsenter openssl; do
+for tool in systemd-nspawn nsenter; do
   command -v "$tool" >/dev/null || skip "no $tool here"
 done
 [[ -w /dev/kmsg ]] || skip 'no kernel log to write to'
@@ -133,11 +133,13 @@ boot() {
 }
 
 set_up() {
-  local etc=$folder/root/etc/tasseograph
-  (umask 077 && openssl rand -hex 32 >"$etc/api_key")
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
-    -keyout "$etc/key.pem" -out "$etc/cert.pem" -subj /CN=collector \
-    -addext 'subjectAltName=IP:127.0.0.1' -addext basicConstraints=critical,CA:FALSE 2>/dev/null
+  local etc=$folder/root/etc/tasseograph unit
+  inside tasseograph collector --init >"$folder/init.log" 2>&1 ||
+    fail "collector --init: $(cat "$folder/init.log")"
+  for unit in tasseograph-agent tasseograph-collector; do
+    [[ ! -e $folder/root/etc/systemd/system/$unit.service ]] ||
+      fail "collector --init puts a unit before the package's $unit, which no upgrade will change"
+  done
   printf '%s\n' 'collector_url: https://127.0.0.1:9311' 'poll_interval: 1s' \
     "tls_ca_file: /etc/tasseograph/cert.pem" >"$etc/agent.yaml"
 }
