@@ -14,15 +14,15 @@ pub(super) const ARRAY: &[Signature] = &[
     Signature {
         id: "md-array-lost",
         any: &[
-            "md/*Cannot continue operation",
-            "md/*not enough operational",
-            "md/*too many failures",
-            "md/*cannot start dirty degraded array",
-            "md/*starting dirty degraded array - data corruption possible",
-            "md/*failed to run raid set",
-            "raid5: *not enough operational devices",
-            "raid5: cannot start dirty degraded array",
-            "raid10: *not enough operational mirrors",
+            "^md/*Cannot continue operation",
+            "^md/*not enough operational",
+            "^md/*too many failures",
+            "^md/*cannot start dirty degraded array",
+            "^md/*starting dirty degraded array - data corruption possible",
+            "^md/*failed to run raid set",
+            "^raid5: *not enough operational devices",
+            "^raid5: cannot start dirty degraded array",
+            "^raid10: *not enough operational mirrors",
         ],
         part: Part::Array,
         meaning: "the array has lost more disks than it can do without",
@@ -34,8 +34,9 @@ pub(super) const ARRAY: &[Signature] = &[
     Signature {
         id: "md-disk-failed",
         any: &[
-            "Disk failure on *, disabling device",
-            "Disk failure on *,disabling device",
+            "^md/*Disk failure on *, disabling device",
+            "^raid*Disk failure on *, disabling device",
+            "^raid*Disk failure on *,disabling device",
             "oo many read errors, failing device",
             "exceeded read_error threshold",
             ": Failing raid device",
@@ -48,7 +49,7 @@ pub(super) const ARRAY: &[Signature] = &[
     },
     Signature {
         id: "md-not-fresh",
-        any: &["md: kicking non-fresh "],
+        any: &["^md: kicking non-fresh "],
         part: Part::After("kicking non-fresh "),
         meaning: "the disk had dropped out of its array, which runs without it",
         action: "look for why it dropped out; when it is sound, add it again (mdadm --manage ARRAY \
@@ -74,10 +75,10 @@ pub(super) const ARRAY: &[Signature] = &[
     Signature {
         id: "md-repaired",
         any: &[
-            "md/*read error corrected",
+            "^md/*read error corrected",
             "raid*read error corrected",
-            "md/*redirecting sector",
-            "raid1: *redirecting sector",
+            "^md/*redirecting sector",
+            "^raid1: *redirecting sector",
         ],
         part: Part::After(" on "),
         meaning: "an array repaired read errors of this disk from its other disks",
@@ -88,8 +89,9 @@ pub(super) const ARRAY: &[Signature] = &[
     Signature {
         id: "md-write-failed",
         any: &[
-            "Disk failure on ",
-            "md: super_written gets error",
+            "^md/*Disk failure on ",
+            "^raid*Disk failure on ",
+            "^md: super_written gets error",
             "read correction write failed",
             "could not read superblock",
         ],
@@ -103,8 +105,8 @@ pub(super) const ARRAY: &[Signature] = &[
     Signature {
         id: "md-degraded",
         any: &[
-            "md/*active with * out of ",
-            "raid1: raid set *active with * out of ",
+            "^md/*active with * out of ",
+            "^raid1: raid set *active with * out of ",
             "raid*active with * out of *devices",
         ],
         holds: lacks_members,
@@ -117,13 +119,13 @@ pub(super) const ARRAY: &[Signature] = &[
     Signature {
         id: "dm-damaged",
         any: &[
-            "device-mapper: integrity: *hecksum failed",
-            "device-mapper: verity: *is corrupted",
-            "device-mapper: *validator check failed",
-            "device-mapper: *metadata operation *failed: error = -5",
-            "device-mapper: thin: *switching pool to fail",
-            "device-mapper: cache: *switching cache to fail",
-            "device-mapper: *unable to read metadata",
+            "^device-mapper: integrity: *hecksum failed",
+            "^device-mapper: verity: *is corrupted",
+            "^device-mapper: *validator check failed",
+            "^device-mapper: *metadata operation *failed: error = -5",
+            "^device-mapper: thin: *switching pool to fail",
+            "^device-mapper: cache: *switching cache to fail",
+            "^device-mapper: *unable to read metadata",
         ],
         part: Part::After("integrity: "),
         meaning: "the device mapper found data that does not match its checksum, or lost it",
@@ -133,7 +135,7 @@ pub(super) const ARRAY: &[Signature] = &[
     },
     Signature {
         id: "bcache-error",
-        any: &["bcache: *IO error", "bcache: *too many IO errors", "bcache: *ournal * bad"],
+        any: &["^bcache: *IO error", "^bcache: *too many IO errors", "^bcache: *ournal * bad"],
         meaning: "bcache cannot read or write one of its disks",
         action: "smartctl -x DEV: replace the caching or the backing disk",
         example: "bcache: bch_count_io_errors() nvme0n1p3: IO error on reading from cache",
@@ -141,7 +143,7 @@ pub(super) const ARRAY: &[Signature] = &[
     },
     Signature {
         id: "vdo-damaged",
-        any: &["kvdo*fragment is invalid", "vdo*ntering read-only mode", "vdo*VDO_*error"],
+        any: &["^kvdo*fragment is invalid", "^vdo*ntering read-only mode", "^vdo*VDO_*error"],
         part: Part::Head,
         meaning: "a VDO volume holds damaged data or stopped",
         action: "check the disks below; vdostats and the VDO guide tell how to recover it",

@@ -64,7 +64,7 @@ pub(super) const DISK: &[Signature] = &[
     },
     Signature {
         id: "ata-disabled",
-        any: &["ata*: disabled", "ata*: disable device", "ata*: reset failed, giving up"],
+        any: &["^ata*: disabled", "^ata*: disable device", "^ata*: reset failed, giving up"],
         unless: &["NCQ", "ACPI", "DIPM", "SEMB"],
         part: Part::Port,
         role: Role::Carrier,
@@ -75,7 +75,7 @@ pub(super) const DISK: &[Signature] = &[
     },
     Signature {
         id: "ata-media",
-        any: &["ata*error: {*UNC", "ata*error=0x*{ UncorrectableError", "ata*(media error)"],
+        any: &["^ata*error: {*UNC", "^ata*error=0x*{ UncorrectableError", "^ata*(media error)"],
         part: Part::Port,
         critical_at: 5,
         meaning: "the disk cannot read some of its sectors (UNC)",
@@ -85,7 +85,7 @@ pub(super) const DISK: &[Signature] = &[
     },
     Signature {
         id: "ata-crc",
-        any: &["ata*error: {*ICRC", "ata*: SError: {*BadCRC", "ata*: SError: {*Handshk"],
+        any: &["^ata*error: {*ICRC", "^ata*: SError: {*BadCRC", "^ata*: SError: {*Handshk"],
         part: Part::Port,
         meaning: "data is damaged between disk and controller: suspect the cable or the backplane",
         action: CABLE,
@@ -95,10 +95,10 @@ pub(super) const DISK: &[Signature] = &[
     Signature {
         id: "ata-exception",
         any: &[
-            "ata*: exception Emask",
-            "ata*: NCQ disabled due to excessive errors",
-            "ata*: command 0x* timeout",
-            "ata*: failed command: ",
+            "^ata*: exception Emask",
+            "^ata*: NCQ disabled due to excessive errors",
+            "^ata*: command 0x* timeout",
+            "^ata*: failed command: ",
         ],
         part: Part::Port,
         meaning: "the disk or its link failed commands",
@@ -109,7 +109,7 @@ pub(super) const DISK: &[Signature] = &[
     },
     Signature {
         id: "ata-slowed",
-        any: &["ata*: limiting SATA link speed to", "ata*: limiting speed to UDMA"],
+        any: &["^ata*: limiting SATA link speed to", "^ata*: limiting speed to UDMA"],
         unless: &["<unknown>"],
         part: Part::Port,
         meaning: "the SATA link was slowed down after errors",
@@ -120,11 +120,11 @@ pub(super) const DISK: &[Signature] = &[
     Signature {
         id: "ata-no-answer",
         any: &[
-            "ata*: COMRESET failed",
-            "ata*: qc timeout",
-            "ata*: revalidation failed",
-            "ata*: failed to IDENTIFY (I/O error",
-            "ata*: failed to resume link for reset",
+            "^ata*: COMRESET failed",
+            "^ata*: qc timeout",
+            "^ata*: revalidation failed",
+            "^ata*: failed to IDENTIFY (I/O error",
+            "^ata*: failed to resume link for reset",
         ],
         part: Part::Port,
         repeats: 2,
@@ -136,9 +136,9 @@ pub(super) const DISK: &[Signature] = &[
     Signature {
         id: "ata-resets",
         any: &[
-            "ata*: hard resetting link",
-            "ata*: link is slow to respond",
-            "ata*: softreset failed",
+            "^ata*: hard resetting link",
+            "^ata*: link is slow to respond",
+            "^ata*: softreset failed",
         ],
         part: Part::Port,
         repeats: 3,
@@ -150,7 +150,7 @@ pub(super) const DISK: &[Signature] = &[
     },
     Signature {
         id: "ide-media",
-        any: &["hd*{ UncorrectableError", "hd*{ *SectorIdNotFound", "hd*{ *AddrMarkNotFound"],
+        any: &["^hd*{ UncorrectableError", "^hd*{ *SectorIdNotFound", "^hd*{ *AddrMarkNotFound"],
         part: Part::Head,
         critical_at: 5,
         meaning: "the disk cannot read some of its sectors",
@@ -160,7 +160,7 @@ pub(super) const DISK: &[Signature] = &[
     },
     Signature {
         id: "ide-crc",
-        any: &["hd*{ *BadCRC", "hd*: lost interrupt", "hd*timeout waiting for DMA"],
+        any: &["^hd*{ *BadCRC", "^hd*: lost interrupt", "^hd*timeout waiting for DMA"],
         unless: &["ATAPI"],
         part: Part::Head,
         repeats: 3,
@@ -254,14 +254,14 @@ pub(super) const DISK: &[Signature] = &[
     Signature {
         id: "disk-io-error",
         any: &[
-            "I/O error, dev ",
-            "I/O error: dev ",
-            "critical target error, dev ",
+            "^I/O error, dev ",
+            "^I/O error: dev ",
+            "^critical target error, dev ",
             "timeout error, dev ",
             "protection error, dev ",
-            "Buffer I/O error on dev ",
-            "Buffer I/O error on device ",
-            "lost page write due to I/O error on ",
+            "^Buffer I/O error on dev ",
+            "^Buffer I/O error on device ",
+            "^lost page write due to I/O error on ",
         ],
         part: Part::After(" dev"),
         critical_at: 20,
@@ -273,7 +273,7 @@ pub(super) const DISK: &[Signature] = &[
     },
     Signature {
         id: "swap-error",
-        any: &["Read-error on swap-device", "Write-error on swap-device"],
+        any: &["^Read-error on swap-device", "^Write-error on swap-device"],
         role: Role::Effect,
         meaning: "pages that were swapped out cannot be read or written: programs are damaged",
         action: "look for what the disk says before it; swapoff the device, and \
@@ -283,7 +283,7 @@ pub(super) const DISK: &[Signature] = &[
     },
     Signature {
         id: "multipath-failed",
-        any: &["device-mapper: multipath: *Failing path"],
+        any: &["^device-mapper: multipath: *Failing path"],
         part: Part::After("path "),
         meaning: "a path to storage failed",
         action: "multipath -ll shows which: check its adapter, cable, switch and the array's port",
@@ -293,11 +293,11 @@ pub(super) const DISK: &[Signature] = &[
     Signature {
         id: "mmc-error",
         any: &[
-            "mmc*Timeout waiting for hardware interrupt",
-            "mmcblk*error -",
-            "mmcblk*recovery failed",
-            "mmc*Card stuck in wrong state",
-            "mmc*cache flush error",
+            "^mmc*Timeout waiting for hardware interrupt",
+            "^mmcblk*error -",
+            "^mmcblk*recovery failed",
+            "^mmc*Card stuck in wrong state",
+            "^mmc*cache flush error",
         ],
         part: Part::Head,
         repeats: 2,
@@ -310,10 +310,10 @@ pub(super) const DISK: &[Signature] = &[
         id: "flash-ecc",
         any: &[
             "uncorrectable ECC error",
-            "ubi*error*ECC error",
-            "UBIFS error *bad node",
-            "SQUASHFS error: *data probably corrupt",
-            "SQUASHFS error: *nable to read",
+            "^ubi*error*ECC error",
+            "^UBIFS error *bad node",
+            "^SQUASHFS error: *data probably corrupt",
+            "^SQUASHFS error: *nable to read",
         ],
         part: Part::Head,
         meaning: "flash memory holds damaged data",

@@ -14,16 +14,16 @@ pub(super) const KERNEL: &[Signature] = &[
     Signature {
         id: "hard-lockup",
         any: &[
-            "Watchdog detected hard LOCKUP",
-            "NMI Watchdog detected LOCKUP",
+            "^Watchdog detected hard LOCKUP",
+            "^NMI Watchdog detected LOCKUP",
             "CPU * self-detected hard LOCKUP",
             "detected hard LOCKUP on other CPUs",
             "CPU * Hard LOCKUP",
-            "Kernel panic - not syncing: *LOCKUP",
-            "Kernel panic - not syncing: *lockup",
-            "Kernel panic - not syncing: *Watchdog",
-            "Kernel panic - not syncing: *NMI",
-            "Kernel panic - not syncing: *pre-timeout",
+            "^Kernel panic - not syncing: *LOCKUP",
+            "^Kernel panic - not syncing: *lockup",
+            "^Kernel panic - not syncing: *Watchdog",
+            "^Kernel panic - not syncing: *NMI",
+            "^Kernel panic - not syncing: *pre-timeout",
         ],
         meaning: "a processor stopped responding",
         action: "look in the BMC's event log for the processor or the device that blocked it; \
@@ -33,7 +33,7 @@ pub(super) const KERNEL: &[Signature] = &[
     },
     Signature {
         id: "panic",
-        any: &["Kernel panic - not syncing: "],
+        any: &["^Kernel panic - not syncing: "],
         unless: &[
             "Unable to mount root",
             "No working init",
@@ -53,9 +53,9 @@ pub(super) const KERNEL: &[Signature] = &[
     Signature {
         id: "soft-lockup",
         any: &[
-            "BUG: soft lockup - CPU#",
-            "BUG: soft lockup detected on CPU#",
-            "BUG: workqueue lockup - pool",
+            "^BUG: soft lockup - CPU#",
+            "^BUG: soft lockup detected on CPU#",
+            "^BUG: workqueue lockup - pool",
             "non-responsive CSD lock",
         ],
         critical_at: 10,
@@ -80,7 +80,7 @@ pub(super) const KERNEL: &[Signature] = &[
     },
     Signature {
         id: "hung-task",
-        any: &["INFO: task * blocked for more than "],
+        any: &["^INFO: task * blocked for more than "],
         critical_at: 10,
         role: Role::Effect,
         meaning: "tasks wait for minutes, often for a disk that does not answer",
@@ -105,15 +105,15 @@ pub(super) const KERNEL: &[Signature] = &[
     Signature {
         id: "oops",
         any: &[
-            "BUG: unable to handle ",
-            "Unable to handle kernel ",
-            "kernel BUG at ",
-            "general protection fault: 0",
-            "general protection fault, ",
+            "^BUG: unable to handle ",
+            "^Unable to handle kernel ",
+            "^kernel BUG at ",
+            "^general protection fault: 0",
+            "^general protection fault, ",
             "invalid opcode: 0000 [#",
-            "Internal error: Oops",
-            "Oops: 0",
-            "PANIC: double fault",
+            "^Internal error: Oops",
+            "^Oops: 0",
+            "^PANIC: double fault",
             "Unrecoverable exception ",
         ],
         meaning: "the kernel faulted: a driver's bug, or damaged memory",

@@ -6,7 +6,9 @@
 use std::sync::LazyLock;
 
 use super::signature_benign::{LOOK_ALIKES, LookAlike};
+use super::signature_names::Names;
 use super::signature_part::component;
+use super::signature_pattern::Pattern;
 use super::signature_table::{Part, Signature, signatures};
 use crate::kernel::{Origin, Record};
 
@@ -45,6 +47,7 @@ struct Table {
     rows: Vec<Row>,
     patterns: Vec<(Owner, Pattern)>,
     index: Index,
+    names: Names,
 }
 
 struct Row {
@@ -75,7 +78,7 @@ impl Table {
             unless: signature.unless.iter().map(|written| Pattern::new(written)).collect(),
         };
         let index = Index::new(patterns.iter().map(|(_, pattern)| pattern));
-        Self { rows: signatures().map(row).collect(), patterns, index }
+        Self { rows: signatures().map(row).collect(), patterns, index, names: Names::new() }
     }
 
     fn find<'a>(&self, record: &Record, text: &'a str, booting: bool) -> Option<Match<'a>> {
@@ -87,7 +90,8 @@ impl Table {
         if fitting.is_empty() {
             return None;
         }
-        fitting.retain(|at| self.patterns[usize::from(*at)].1.rest_occurs_in(text));
+        let words = self.names.covered(text);
+        fitting.retain(|at| self.patterns[usize::from(*at)].1.occurs_in(&words));
         let owners = fitting.iter().map(|at| self.patterns[usize::from(*at)].0);
         let beaten = |signature: &Signature| {
             owners.clone().any(|owner| match owner {
@@ -103,8 +107,8 @@ impl Table {
             let component = component(signature.part, text);
             let unnamed = component.is_empty() && matches!(signature.part, Part::Port | Part::Nvme);
             let ordinary = booting && signature.settled;
-            let excepted = || unless.iter().any(|pattern| pattern.occurs_in(text));
-            let counts = !unnamed && !ordinary && !excepted() && (signature.holds)(text);
+            let excepted = || unless.iter().any(|pattern| pattern.occurs_in(&words));
+            let counts = !unnamed && !ordinary && !excepted() && (signature.holds)(&words);
             (counts && !beaten(signature)).then_some(Match { row, signature, component })
         })?;
         (!is_program(record)).then_some(found)
@@ -123,42 +127,15 @@ fn is_program(record: &Record) -> bool {
     named && !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-struct Pattern {
-    fragments: Vec<&'static str>,
-}
-
-impl Pattern {
-    fn new(pattern: &'static str) -> Self {
-        let fragments = pattern.split('*').filter(|fragment| !fragment.is_empty()).collect();
-        Self { fragments }
-    }
-
-    /// Whether the fragments occur in their order.
-    fn occurs_in(&self, mut text: &str) -> bool {
-        self.fragments.iter().all(|fragment| match text.find(fragment) {
-            Some(at) => {
-                text = &text[at + fragment.len()..];
-                true
-            }
-            None => false,
-        })
-    }
-
-    /// As `occurs_in`, of a text that holds the anchor's fragment.
-    fn rest_occurs_in(&self, text: &str) -> bool {
-        self.fragments.len() == 1 || self.occurs_in(text)
-    }
-
-    /// The four bytes in a row that the fewest lines hold.
-    fn anchor(&self) -> Option<Anchor> {
-        let anchors = self.fragments.iter().flat_map(|fragment| {
-            let grams = fragment.as_bytes().windows(GRAM).enumerate();
-            grams.map(move |(at, bytes)| (bytes, *fragment, at + GRAM))
-        });
-        let rarity = |bytes: &[u8]| -> u32 { bytes.iter().map(|byte| frequency(*byte)).sum() };
-        let (bytes, fragment, end) = anchors.min_by_key(|(bytes, ..)| rarity(bytes))?;
-        Some(Anchor { slot: slot(gram(bytes)), fragment, end, pattern: 0 })
-    }
+/// The four bytes in a row that the fewest lines hold.
+fn anchor(pattern: &Pattern) -> Option<Anchor> {
+    let anchors = pattern.fragments.iter().flat_map(|fragment| {
+        let grams = fragment.as_bytes().windows(GRAM).enumerate();
+        grams.map(move |(at, bytes)| (bytes, *fragment, at + GRAM))
+    });
+    let rarity = |bytes: &[u8]| -> u32 { bytes.iter().map(|byte| frequency(*byte)).sum() };
+    let (bytes, fragment, end) = anchors.min_by_key(|(bytes, ..)| rarity(bytes))?;
+    Some(Anchor { slot: slot(gram(bytes)), fragment, end, pattern: 0 })
 }
 
 /// Roughly how often a kernel's messages hold a byte.
@@ -196,11 +173,11 @@ struct Anchor {
 
 impl Index {
     fn new<'a>(patterns: impl Iterator<Item = &'a Pattern>) -> Self {
-        let anchor = |(at, pattern): (u16, &Pattern)| Anchor {
+        let numbered = |(at, pattern): (u16, &Pattern)| Anchor {
             pattern: at,
-            ..pattern.anchor().expect("a pattern has four characters in a row")
+            ..anchor(pattern).expect("a pattern has four characters in a row")
         };
-        let mut anchors: Vec<_> = (0..).zip(patterns).map(anchor).collect();
+        let mut anchors: Vec<_> = (0..).zip(patterns).map(numbered).collect();
         anchors.sort_by_key(|anchor| anchor.slot);
         let mut taken = [0; SLOTS / 64];
         for anchor in &anchors {

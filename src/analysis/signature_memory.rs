@@ -16,21 +16,21 @@ pub(super) const MEMORY: &[Signature] = &[
     Signature {
         id: "mce-fatal",
         any: &[
-            "Kernel panic - not syncing: *achine check",
-            "Kernel panic - not syncing: *achine Check",
-            "Kernel panic - not syncing: Timeout: Not all CPUs entered broadcast exception",
-            "Machine check: Processor context corrupt",
-            "[Hardware Error]: *Machine Check Exception: ",
+            "^Kernel panic - not syncing: *achine check",
+            "^Kernel panic - not syncing: *achine Check",
+            "^Kernel panic - not syncing: Timeout: Not all CPUs entered broadcast exception",
+            "^Machine check: Processor context corrupt",
+            "^[Hardware Error]: *Machine Check Exception: ",
             "CPU *: Machine Check Exception: ",
             "CPU#*: Machine Check Exception: ",
             "Unexpected int18 (Machine Check)",
             "CPUs not responding to MCE broadcast",
-            "[Hardware Error]: System Fatal error",
-            "[Hardware Error]: Uncorrected",
-            "HARDWARE ERROR. This is *NOT* a software problem",
+            "^[Hardware Error]: System Fatal error",
+            "^[Hardware Error]: Uncorrected",
+            "^HARDWARE ERROR. This is *NOT* a software problem",
             "machine check (Severe)",
-            "Severe Machine check interrupt",
-            "Machine check in kernel mode",
+            "^Severe Machine check interrupt",
+            "^Machine check in kernel mode",
         ],
         meaning: "the processor reported an uncorrected machine check: data was lost",
         action: "take the host out of service; find the part that the bank stands for with mcelog \
@@ -41,7 +41,7 @@ pub(super) const MEMORY: &[Signature] = &[
     // Firmware may hand over at boot what stopped the host before.
     Signature {
         id: "mce-uncorrected",
-        any: &["[Hardware Error]: *Machine Check: * Bank ", "Machine Check: * Bank "],
+        any: &["^[Hardware Error]: *Machine Check: * Bank ", "Machine Check: * Bank "],
         holds: is_uncorrected,
         role: Role::Echo,
         meaning: "a machine check bank holds an uncorrected error",
@@ -55,12 +55,12 @@ pub(super) const MEMORY: &[Signature] = &[
         any: &[
             "due to hardware memory corruption",
             "Uncorrected hardware memory error",
-            "Memory failure: 0x",
+            "^Memory failure: 0x",
             "Unrecoverable hardware memory error",
             "Kernel accessed poison in user space",
             "Memory error not recovered",
             "Uncorrected memory error in page 0x",
-            "MCE 0x*page recovery: ",
+            "^MCE 0x*page recovery: ",
             "synchronous unrecoverable error (SIGBUS)",
         ],
         unless: &["Memory failure: *already hardware poisoned"],
@@ -72,7 +72,7 @@ pub(super) const MEMORY: &[Signature] = &[
     },
     Signature {
         id: "nmi-memory",
-        any: &["hardware problem with your RAM chips", "NMI: *emory parity error"],
+        any: &["hardware problem with your RAM chips", "^NMI: *emory parity error"],
         meaning: "the hardware raised a non-maskable interrupt for a memory parity error",
         action: "test and replace the memory; the BMC's event log may name the module",
         example: "You probably have a hardware problem with your RAM chips",
@@ -81,11 +81,11 @@ pub(super) const MEMORY: &[Signature] = &[
     Signature {
         id: "edac-ue",
         any: &[
-            "EDAC * UE ",
-            "EDAC * UE: ",
-            "EDAC *: Fatal Error ",
-            "EDAC * FATAL ERRORS Found",
-            "EDAC *ncorrectable error",
+            "^EDAC * UE ",
+            "^EDAC * UE: ",
+            "^EDAC *: Fatal Error ",
+            "^EDAC * FATAL ERRORS Found",
+            "^EDAC *ncorrectable error",
         ],
         unless: &["NON-FATAL ERRORS"],
         part: Part::Module,
@@ -99,11 +99,11 @@ pub(super) const MEMORY: &[Signature] = &[
     Signature {
         id: "edac-ce",
         any: &[
-            "EDAC * CE ",
-            "EDAC * CE: ",
-            "EDAC *Non-Fatal Error ",
-            "EDAC * NON-FATAL ERRORS Found",
-            "EDAC *orrected error",
+            "^EDAC * CE ",
+            "^EDAC * CE: ",
+            "^EDAC *Non-Fatal Error ",
+            "^EDAC * NON-FATAL ERRORS Found",
+            "^EDAC *orrected error",
         ],
         unless: &["ncorrected error"],
         part: Part::Module,
@@ -132,7 +132,12 @@ pub(super) const MEMORY: &[Signature] = &[
     },
     Signature {
         id: "soft-offline",
-        any: &["Soft offlining pfn", "Soft-offlining pfn", "soft offline: 0x", "soft_offline: 0x"],
+        any: &[
+            "^Soft offlining pfn",
+            "Soft-offlining pfn",
+            "^soft offline: 0x",
+            "^soft_offline: 0x",
+        ],
         meaning: "a page with repeated corrected errors was taken out of use",
         action: "replace the module: grep HardwareCorrupted /proc/meminfo shows what is lost, \
                  ras-mc-ctl --errors where",
@@ -143,10 +148,10 @@ pub(super) const MEMORY: &[Signature] = &[
         id: "arm-external-abort",
         any: &[
             "Asynchronous SError Interrupt",
-            "SError Interrupt on CPU",
-            "Internal error: synchronous external abort",
-            "Unhandled fault: synchronous external abort",
-            "Bad mode in Error handler",
+            "^SError Interrupt on CPU",
+            "^Internal error: synchronous external abort",
+            "^Unhandled fault: synchronous external abort",
+            "^Bad mode in Error handler",
         ],
         meaning: "the bus answered an access with an error (SError or external abort)",
         action: "look in the firmware's and the BMC's log for the device or the memory behind it; \
@@ -164,7 +169,7 @@ pub(super) const MEMORY: &[Signature] = &[
     },
     Signature {
         id: "hmi-severe",
-        any: &["Severe Hypervisor Maintenance interrupt", "Fatal Hypervisor Maintenance"],
+        any: &["^Severe Hypervisor Maintenance interrupt", "^Fatal Hypervisor Maintenance"],
         meaning: "the processor reported a malfunction to the hypervisor",
         action: "read the OPAL or FSP error log (opal-elog-parse -l) and call for service",
         example: "Severe Hypervisor Maintenance interrupt [Not recovered]",
@@ -172,7 +177,7 @@ pub(super) const MEMORY: &[Signature] = &[
     },
     Signature {
         id: "ghes-fatal",
-        any: &["[Hardware Error]: event severity: fatal", "[Hardware Error]: severity: 1, fatal"],
+        any: &["^[Hardware Error]: event severity: fatal", "^[Hardware Error]: severity: 1, fatal"],
         part: Part::Section,
         role: Role::Echo,
         meaning: "firmware reported a fatal hardware error",
@@ -184,8 +189,8 @@ pub(super) const MEMORY: &[Signature] = &[
     Signature {
         id: "ghes-panic",
         any: &[
-            "Kernel panic - not syncing: Fatal hardware error",
-            "[Hardware Error]: event severity: panic",
+            "^Kernel panic - not syncing: Fatal hardware error",
+            "^[Hardware Error]: event severity: panic",
         ],
         part: Part::Section,
         role: Role::Echo,
@@ -197,8 +202,8 @@ pub(super) const MEMORY: &[Signature] = &[
     Signature {
         id: "ghes-recoverable",
         any: &[
-            "[Hardware Error]: event severity: recoverable",
-            "[Hardware Error]: severity: 0, recoverable",
+            "^[Hardware Error]: event severity: recoverable",
+            "^[Hardware Error]: severity: 0, recoverable",
         ],
         part: Part::Section,
         role: Role::Echo,
@@ -211,8 +216,8 @@ pub(super) const MEMORY: &[Signature] = &[
     Signature {
         id: "ghes-corrected",
         any: &[
-            "[Hardware Error]: event severity: corrected",
-            "[Hardware Error]: severity: 2, corrected",
+            "^[Hardware Error]: event severity: corrected",
+            "^[Hardware Error]: severity: 2, corrected",
         ],
         part: Part::Section,
         role: Role::Echo,
@@ -224,7 +229,7 @@ pub(super) const MEMORY: &[Signature] = &[
     },
     Signature {
         id: "bert-record",
-        any: &["BERT: Error records from previous boot"],
+        any: &["^BERT: Error records from previous boot"],
         role: Role::Echo,
         meaning: "firmware kept hardware errors from before the last boot",
         action: "the host stopped on a hardware error: read the section that follows and the BMC's \
@@ -234,7 +239,7 @@ pub(super) const MEMORY: &[Signature] = &[
     },
     Signature {
         id: "mce-deferred",
-        any: &["[Hardware Error]: Deferred error"],
+        any: &["^[Hardware Error]: Deferred error"],
         role: Role::Echo,
         meaning: "uncorrectable data was found before anything used it (deferred error)",
         action: NEXT_DECODE,
@@ -244,10 +249,10 @@ pub(super) const MEMORY: &[Signature] = &[
     Signature {
         id: "mce-corrected",
         any: &[
-            "[Hardware Error]: Corrected error",
+            "^[Hardware Error]: Corrected error",
             "machine check (Warning)",
-            "[Hardware Error]: Northbridge Error",
-            "[Hardware Error]: MC*_STATUS[",
+            "^[Hardware Error]: Northbridge Error",
+            "^[Hardware Error]: MC*_STATUS[",
             "DRAM ECC error detected on the NB",
         ],
         unless: &["_STATUS[*|UE|", "_STATUS[*|UC|"],
@@ -259,7 +264,7 @@ pub(super) const MEMORY: &[Signature] = &[
     },
     Signature {
         id: "mce-bank",
-        any: &["[Hardware Error]: *Machine Check: ", "[Hardware Error]: *BANK "],
+        any: &["^[Hardware Error]: *Machine Check: ", "^[Hardware Error]: *BANK "],
         role: Role::Echo,
         meaning: "machine check events were logged: the processor saw hardware errors",
         action: NEXT_DECODE,
@@ -268,7 +273,7 @@ pub(super) const MEMORY: &[Signature] = &[
     },
     Signature {
         id: "mce-logged",
-        any: &["Machine check events logged"],
+        any: &["^Machine check events logged"],
         role: Role::Echo,
         meaning: "machine check events were logged: the processor saw hardware errors",
         action: "read them with mcelog --client or ras-mc-ctl --errors: heat and corrected memory \
@@ -278,7 +283,7 @@ pub(super) const MEMORY: &[Signature] = &[
     },
     Signature {
         id: "bad-page",
-        any: &["BUG: Bad page state in process", "BUG: Bad page map in process"],
+        any: &["^BUG: Bad page state in process", "^BUG: Bad page map in process"],
         meaning: "the kernel's account of a page is damaged: bad memory, or a driver's bug",
         action: "test the memory (memtest86+) when there is no ECC; else update the kernel",
         example: "BUG: Bad page state in process kworker/3:1  pfn:12ab3",

@@ -145,7 +145,7 @@ pub(super) const PCI: &[Signature] = &[
     Signature {
         id: "rtas-error",
         any: &[
-            "RTAS: event: *Severity: ",
+            "^RTAS: event: *Severity: ",
             "Check RTAS error log for details",
             "Hardware platform error: ",
         ],
@@ -156,7 +156,7 @@ pub(super) const PCI: &[Signature] = &[
     },
     Signature {
         id: "edac-pci",
-        any: &["EDAC PCI*arity Error", "EDAC PCI*Signaled System Error"],
+        any: &["^EDAC PCI*arity Error", "^EDAC PCI*Signaled System Error"],
         part: Part::PciLast,
         meaning: "a PCI device or bridge saw parity errors",
         action: "lspci -s names the device: reseat or replace it",
@@ -189,8 +189,8 @@ pub(super) const PCI: &[Signature] = &[
             "DMAR:*Request device [*fault ",
             "IO_PAGE_FAULT ",
             "INVALID_DEVICE_REQUEST",
-            "arm-smmu*event 0x",
-            "arm-smmu*Unhandled context fault",
+            "^arm-smmu*event 0x",
+            "^arm-smmu*Unhandled context fault",
         ],
         part: Part::PciLast,
         repeats: 3,
@@ -203,9 +203,9 @@ pub(super) const PCI: &[Signature] = &[
     Signature {
         id: "nmi-bus",
         any: &[
-            "NMI: IOCK error",
-            "NMI: PCI system error (SERR)",
-            "NMI: Not continuing",
+            "^NMI: IOCK error",
+            "^NMI: PCI system error (SERR)",
+            "^NMI: Not continuing",
             "An NMI occurred",
         ],
         meaning: "the hardware raised a non-maskable interrupt for an error on its buses",
@@ -215,7 +215,7 @@ pub(super) const PCI: &[Signature] = &[
     },
     Signature {
         id: "nmi-unknown",
-        any: &["NMI received for unknown reason", "NMI: *for unknown reason"],
+        any: &["NMI received for unknown reason", "^NMI: *for unknown reason"],
         meaning: "a non-maskable interrupt came without a reason",
         action: "look in the BMC's event log; update the firmware when it stays silent",
         example: "Uhhuh. NMI received for unknown reason 3d on CPU 9.",
@@ -223,7 +223,7 @@ pub(super) const PCI: &[Signature] = &[
     },
     Signature {
         id: "irq-nobody-cared",
-        any: &["irq *: nobody cared"],
+        any: &["^irq *: nobody cared"],
         part: Part::After("irq "),
         meaning: "an interrupt that no driver claims was shut off",
         action: "cat /proc/interrupts shows who shares it: update that device's driver and \
@@ -260,7 +260,7 @@ pub(super) const PCI: &[Signature] = &[
     },
     Signature {
         id: "i2c-stuck",
-        any: &["SCL is stuck low", "SMBus Timeout!", "i2c_designware *controller timed out"],
+        any: &["SCL is stuck low", "SMBus Timeout!", "^i2c_designware *controller timed out"],
         part: Part::Head,
         repeats: 5,
         meaning: "an i2c or SMBus does not answer",
@@ -287,7 +287,7 @@ pub(super) const PCI: &[Signature] = &[
     Signature {
         id: "ipmi-dead",
         any: &[
-            "ipmi*BMC *not respond",
+            "^ipmi*BMC *not respond",
             "KCS in invalid state",
             "SMIC in invalid state",
             "BT in invalid state",

@@ -25,7 +25,7 @@ pub(super) const THERMAL: &[Signature] = &[
     Signature {
         id: "nic-hot",
         any: &[
-            "mlx*High temperature",
+            "^mlx*High temperature",
             "Chip temperature has gone above",
             "link speed was downshifted because it overheated",
             "temperature *exceeds operating range",
@@ -59,7 +59,7 @@ pub(super) const THERMAL: &[Signature] = &[
             "Temperature too high, shutting down",
             "Critical Temperature Shutdown",
             "Critical power/cooling issue detected",
-            "critical temperature event",
+            "^critical temperature event",
             "TSHUT temperature reached",
         ],
         part: Part::Head,
