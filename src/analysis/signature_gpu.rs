@@ -37,6 +37,7 @@ pub(super) const GPU: &[Signature] = &[
         id: "nvidia-lost",
         any: &[
             "GPU has fallen off the bus",
+            "^NVRM: *allen off the bus",
             "^NVRM: *RmInitAdapter failed",
             "^NVRM: *GPU is lost",
             "^NVRM: *GPU *lost",
@@ -103,6 +104,8 @@ pub(super) const GPU: &[Signature] = &[
             "amdgpu*VRAM is lost due to GPU reset",
             "SMU: I'm not done with your previous command",
             "amdgpu*failed to send message",
+            "amdgpu*MES failed to respond to msg",
+            "amdgpu*MES might be in unrecoverable state",
         ],
         part: Part::PciLast,
         meaning: "the GPU hung and was reset",

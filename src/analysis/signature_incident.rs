@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::signature_match::{BOOT_USEC, Match, find_at};
+use super::signature_match::{BOOT_USEC, Match, find_at, is_bare};
 use super::signature_part::Aliases;
 use super::signature_table::{Part, Role, Signature};
 use super::verdict::RECORDS_PER_ISSUE_MAX;
@@ -155,16 +155,8 @@ pub(super) struct Wrapped(HashMap<usize, String>);
 
 impl Wrapped {
     pub(super) fn of(records: &[Record]) -> Self {
-        let bare = |record: &Record| {
-            let Record { seq, usec, level, facility, stamp, .. } = record;
-            seq.is_none()
-                && usec.is_none()
-                && level.is_none()
-                && facility.is_none()
-                && stamp.is_none()
-        };
         let pairs = records.windows(2).enumerate();
-        let cut = pairs.filter(|(_, pair)| !bare(&pair[0]) && bare(&pair[1]));
+        let cut = pairs.filter(|(_, pair)| !is_bare(&pair[0]) && is_bare(&pair[1]));
         Self(
             cut.map(|(at, pair)| (at, format!("{} {}", pair[0].text, pair[1].text.trim_start())))
                 .collect(),

@@ -106,6 +106,7 @@ pub(super) const KERNEL: &[Signature] = &[
         id: "oops",
         any: &[
             "^BUG: unable to handle ",
+            "^BUG: kernel NULL pointer dereference",
             "^Unable to handle kernel ",
             "^kernel BUG at ",
             "^general protection fault: 0",

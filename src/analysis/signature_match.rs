@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use super::signature_benign::{LOOK_ALIKES, LookAlike};
 use super::signature_names::Names;
 use super::signature_part::component;
-use super::signature_pattern::Pattern;
+use super::signature_pattern::{Heads, Pattern};
 use super::signature_table::{Part, Signature, signatures};
 use crate::kernel::{Origin, Record};
 
@@ -90,8 +90,9 @@ impl Table {
         if fitting.is_empty() {
             return None;
         }
-        let words = self.names.covered(text);
-        fitting.retain(|at| self.patterns[usize::from(*at)].1.occurs_in(&words));
+        let heads = if is_bare(record) { Heads::Unknown } else { Heads::Known };
+        let words = self.names.covered(text, heads);
+        fitting.retain(|at| self.patterns[usize::from(*at)].1.occurs_in(&words, heads));
         let owners = fitting.iter().map(|at| self.patterns[usize::from(*at)].0);
         let beaten = |signature: &Signature| {
             owners.clone().any(|owner| match owner {
@@ -107,12 +108,18 @@ impl Table {
             let component = component(signature.part, text);
             let unnamed = component.is_empty() && matches!(signature.part, Part::Port | Part::Nvme);
             let ordinary = booting && signature.settled;
-            let excepted = || unless.iter().any(|pattern| pattern.occurs_in(&words));
+            let excepted = || unless.iter().any(|pattern| pattern.occurs_in(&words, heads));
             let counts = !unnamed && !ordinary && !excepted() && (signature.holds)(&words);
             (counts && !beaten(signature)).then_some(Match { row, signature, component })
         })?;
         (!is_program(record)).then_some(found)
     }
+}
+
+/// Whether nothing but a text was read: a line's rest, or a form that is not known.
+pub(super) fn is_bare(record: &Record) -> bool {
+    let Record { seq, usec, level, facility, stamp, .. } = record;
+    seq.is_none() && usec.is_none() && level.is_none() && facility.is_none() && stamp.is_none()
 }
 
 /// `systemd[1]: `: how a program's text in the kernel's log looks where the form does not carry the

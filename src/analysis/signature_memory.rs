@@ -19,7 +19,7 @@ pub(super) const MEMORY: &[Signature] = &[
             "^Kernel panic - not syncing: *achine check",
             "^Kernel panic - not syncing: *achine Check",
             "^Kernel panic - not syncing: Timeout: Not all CPUs entered broadcast exception",
-            "^Machine check: Processor context corrupt",
+            "^Machine check: ",
             "^[Hardware Error]: *Machine Check Exception: ",
             "CPU *: Machine Check Exception: ",
             "CPU#*: Machine Check Exception: ",
@@ -115,7 +115,7 @@ pub(super) const MEMORY: &[Signature] = &[
     },
     Signature {
         id: "edac-mce",
-        any: &["HANDLING MCE MEMORY ERROR"],
+        any: &["HANDLING MCE MEMORY ERROR", "HANDLING IBECC MEMORY ERROR"],
         role: Role::Echo,
         meaning: "the memory controller reported an error of its memory",
         action: "look for the line that names the module (EDAC MC0: 1 CE ...), and see edac-ce",
@@ -273,7 +273,7 @@ pub(super) const MEMORY: &[Signature] = &[
     },
     Signature {
         id: "mce-logged",
-        any: &["^Machine check events logged"],
+        any: &["^Machine check events logged", "CMCI storm detected"],
         role: Role::Echo,
         meaning: "machine check events were logged: the processor saw hardware errors",
         action: "read them with mcelog --client or ras-mc-ctl --errors: heat and corrected memory \

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::signature_pattern::Pattern;
+use super::signature_pattern::{Heads, Pattern};
 
 /// `TASK_COMM_LEN` of the kernel, without the NUL.
 const TASK_BYTES_MAX: usize = 15;
@@ -140,7 +140,7 @@ impl Names {
     }
 
     /// The text with all names covered, as long as it was.
-    pub(super) fn covered<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub(super) fn covered<'a>(&self, text: &'a str, heads: Heads) -> Cow<'a, str> {
         let mut covered = Cow::Borrowed(text);
         // A path first: it may begin where a task's name might still go on.
         for (before, behind) in PATHS {
@@ -156,7 +156,8 @@ impl Names {
         if let Some(end) = ends.filter(|end| *end <= id).max() {
             cover(&mut covered, 0, end);
         }
-        if let Some(start) = self.lines.iter().filter_map(|line| line.end_in(&covered)).min() {
+        if let Some(start) = self.lines.iter().filter_map(|line| line.end_in(&covered, heads)).min()
+        {
             let end = covered.len();
             cover(&mut covered, start, end);
         }
@@ -223,7 +224,7 @@ mod tests {
             ("EDAC MC0: 1 UE on DIMM_A1 (channel:1)", "EDAC MC0: 1 UE on DIMM_A1 (channel:1)"),
             ("", ""),
         ] {
-            assert_eq!(names.covered(text).replace(COVER, "#"), expected, "{text}");
+            assert_eq!(names.covered(text, Heads::Known).replace(COVER, "#"), expected, "{text}");
         }
     }
 

@@ -26,7 +26,9 @@ pub(super) fn component(part: Part, text: &str) -> &str {
             .split(|c: char| !c.is_ascii_alphanumeric())
             .find(|word| numbered(word, "nvme"))
             // A namespace is on its controller, and it is the controller that fails.
-            .map(|name| name[4..].find('n').map_or(name, |end| &name[..4 + end])),
+            .map(|name| name[4..].find('n').map_or(name, |end| &name[..4 + end]))
+            // Before 4.4 the driver named the slot alone.
+            .or_else(|| text.starts_with("nvme ").then(|| pci_last(text)).flatten()),
         Part::Array => array(text),
         Part::Module => module(text),
         Part::PciLast => pci_last(text),

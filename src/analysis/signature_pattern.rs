@@ -17,6 +17,14 @@ const MARKS: &[&str] = &[
     ": ",
 ];
 
+/// Whether it is known where what the kernel says begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heads {
+    Known,
+    /// A form that is not known stands before it: a `^` counts anywhere.
+    Unknown,
+}
+
 /// Fragments in their order, `*` for any text between two, and `^` first where the text has to
 /// begin so, but for marks.
 pub(super) struct Pattern {
@@ -34,17 +42,17 @@ impl Pattern {
         Self { fragments, anchored }
     }
 
-    pub(super) fn occurs_in(&self, text: &str) -> bool {
-        self.end_in(text).is_some()
+    pub(super) fn occurs_in(&self, text: &str, heads: Heads) -> bool {
+        self.end_in(text, heads).is_some()
     }
 
     /// Where in the text the last fragment ends.
-    pub(super) fn end_in(&self, text: &str) -> Option<usize> {
+    pub(super) fn end_in(&self, text: &str, heads: Heads) -> Option<usize> {
         let mut fragments = self.fragments.iter();
         let mut end = 0;
-        if self.anchored {
+        if self.anchored && heads == Heads::Known {
             let first = fragments.next()?;
-            end = heads(text).find(|at| text[*at..].starts_with(first))? + first.len();
+            end = starts(text).find(|at| text[*at..].starts_with(first))? + first.len();
         }
         for fragment in fragments {
             end += text[end..].find(fragment)? + fragment.len();
@@ -54,7 +62,7 @@ impl Pattern {
 }
 
 /// Where what the kernel says may begin: at once, and behind each mark.
-fn heads(text: &str) -> impl Iterator<Item = usize> {
+fn starts(text: &str) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(0), |at| {
         let rest = &text[*at..];
         let mark = MARKS.iter().find(|mark| rest.starts_with(**mark)).map(|mark| mark.len());
@@ -85,7 +93,9 @@ mod tests {
             ("^EDAC *UE", "input: EDAC MC0: UE", None),
             ("^[Hardware Error]: a", "mce: [Hardware Error]: a", Some(24)),
         ] {
-            assert_eq!(Pattern::new(written).end_in(text), expected, "{written} {text}");
+            assert_eq!(Pattern::new(written).end_in(text, Heads::Known), expected, "{text}");
         }
+        let tagged = "odd tag EDAC MC0: UE";
+        assert_eq!(Pattern::new("^EDAC *UE").end_in(tagged, Heads::Unknown), Some(20));
     }
 }

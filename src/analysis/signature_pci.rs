@@ -16,6 +16,8 @@ pub(super) const PCI: &[Signature] = &[
             "AER: *Uncorrect*(Fatal)",
             "AER: can't recover",
             "AER: device recovery failed",
+            "AER: subordinate device reset failed",
+            "^Error Severity*: Uncorrect*(Fatal)",
             "AER: *Uncorrectable (Fatal)",
             "DPC*containment event",
         ],
@@ -27,7 +29,11 @@ pub(super) const PCI: &[Signature] = &[
     },
     Signature {
         id: "aer-nonfatal",
-        any: &["severity=Uncorrect*(Non-Fatal)", "AER: *Uncorrect*(Non-Fatal)"],
+        any: &[
+            "severity=Uncorrect*(Non-Fatal)",
+            "AER: *Uncorrect*(Non-Fatal)",
+            "^Error Severity*: Uncorrect*(Non-Fatal)",
+        ],
         part: Part::PciLast,
         meaning: "an uncorrected PCIe error: a transaction was lost",
         action: "lspci -s names the device: update its firmware, reseat it; replace it when the \

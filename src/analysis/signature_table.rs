@@ -201,4 +201,37 @@ mod tests {
             assert_eq!(judged(example, 100).issues, [], "{id}");
         }
     }
+
+    /// Wordings of one kind that the examples do not show, from kernels old and new.
+    #[test]
+    fn other_wordings_fit_too() {
+        for (line, expected) in [
+            (
+                "NVRM: The NVIDIA GPU 0000:3b:00.0\nNVRM: fallen off the bus and is not",
+                "nvidia-lost",
+            ),
+            ("NVRM: GPU at 0000:3b:00.0 has fallen off the bus.", "nvidia-lost"),
+            (
+                "amdgpu 0000:3b:00.0: amdgpu: MES failed to respond to msg=REMOVE_QUEUE",
+                "amdgpu-hang",
+            ),
+            ("mce: [Hardware Error]: Machine check: Data load in unrecoverable area", "mce-fatal"),
+            ("CMCI storm detected: switching to poll mode", "mce-logged"),
+            ("EDAC igen6 MC0: HANDLING IBECC MEMORY ERROR", "edac-mce"),
+            ("Error Severity\t\t: Uncorrected (Fatal)", "aer-fatal"),
+            ("pcieport 0000:3a:00.0: AER: subordinate device reset failed", "aer-fatal"),
+            ("BUG: kernel NULL pointer dereference, address: 0000000000000010", "oops"),
+            ("tg3 0000:3b:00.0 eth4: DMA Status error.  Resetting chip.", "nic-reset"),
+            ("enic 0000:3b:00.0 eth4: devcmd2 9: timed out", "nic-dead"),
+            ("nvme 0000:3b:00.0: Failed status: 3, reset controller", "nvme-dead"),
+            ("megasas: FW in FAULT state!!", "megaraid-dead"),
+            ("AAC1: adapter kernel panic'd 21.", "aacraid-dead"),
+            (": mpt2sas1: fault_state(0x0d03)!", "mpt-dead"),
+            ("print_req_error: I/O error, dev sdd, sector 4096", "disk-io-error"),
+            ("end_request: I/O error, dev sdd, sector 4096", "disk-io-error"),
+        ] {
+            let ids: Vec<_> = judged(line, 1).issues.iter().map(|issue| issue.signature).collect();
+            assert_eq!(ids, [Some(expected)], "{line}");
+        }
+    }
 }
