@@ -5,7 +5,7 @@
 
 pub(super) struct LookAlike {
     pub(super) id: &'static str,
-    /// As in a signature: `*` is any text between two fragments.
+    /// As in a signature.
     pub(super) any: &'static [&'static str],
     /// The ids of the signatures that do not count beside it; all where it is empty.
     pub(super) beats: &'static [&'static str],

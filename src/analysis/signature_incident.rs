@@ -11,7 +11,7 @@ use super::signature_part::Aliases;
 use super::signature_table::{Part, Role, Signature};
 use super::verdict::RECORDS_PER_ISSUE_MAX;
 use super::{Category, Severity};
-use crate::kernel::{Origin, Record, Seq};
+use crate::kernel::{Event, Origin, Record, Seq, events};
 
 /// What names no part is about a part that is named this close to it.
 const NEAR_RECORDS_MAX: usize = 25;
@@ -29,20 +29,41 @@ pub(super) struct Group<'a> {
     pub(super) row: usize,
     pub(super) signature: &'static Signature,
     pub(super) component: &'a str,
+    /// Errors, not records: one may be told in several.
     pub(super) count: u32,
+    /// The record to quote.
+    pub(super) evidence: usize,
+    /// Where the event begins that was counted last.
+    last: usize,
     /// Of the earliest of them.
     pub(super) seqs: Vec<Seq>,
-    /// Where the earliest of them stand; the first is the evidence.
+    /// Where the earliest of them stand.
     places: Vec<usize>,
 }
 
 impl<'a> Group<'a> {
     fn new(Match { row, signature, component }: Match<'a>) -> Self {
-        Self { row, signature, component, count: 0, seqs: Vec::new(), places: Vec::new() }
+        Self {
+            row,
+            signature,
+            component,
+            count: 0,
+            evidence: 0,
+            last: usize::MAX,
+            seqs: Vec::new(),
+            places: Vec::new(),
+        }
     }
 
-    fn add(&mut self, at: usize, seq: Option<Seq>) {
-        self.count = self.count.saturating_add(1);
+    /// Adds the record at `at`, which belongs to `event`.
+    fn add(&mut self, at: usize, seq: Option<Seq>, event: &Event) {
+        if !event.is_one || self.last != event.records.start {
+            self.last = event.records.start;
+            self.count = self.count.saturating_add(1);
+        }
+        if self.places.is_empty() || self.count == 1 && at == event.head {
+            self.evidence = at;
+        }
         if self.seqs.len() < RECORDS_PER_ISSUE_MAX {
             self.seqs.extend(seq);
         }
@@ -53,6 +74,7 @@ impl<'a> Group<'a> {
 
     fn join(&mut self, other: Self) {
         self.count = self.count.saturating_add(other.count);
+        self.evidence = self.evidence.min(other.evidence);
         self.seqs.extend(other.seqs);
         self.seqs.sort_unstable();
         self.seqs.truncate(RECORDS_PER_ISSUE_MAX);
@@ -194,7 +216,10 @@ fn gathered<'a>(records: &'a [Record], wrapped: &'a Wrapped) -> (Vec<Group<'a>>,
     let mut groups: HashMap<(usize, &str), Group> = HashMap::new();
     let mut aliases = Aliases::default();
     let mut booted_at = None;
-    for (at, record) in records.iter().enumerate() {
+    let events = events(records);
+    let told = events.iter().flat_map(|event| event.records.clone().map(move |at| (at, event)));
+    for (at, event) in told {
+        let record = &records[at];
         if record.usec.is_none() && record.text.starts_with("Linux version ") {
             booted_at = Some(at);
         }
@@ -209,7 +234,7 @@ fn gathered<'a>(records: &'a [Record], wrapped: &'a Wrapped) -> (Vec<Group<'a>>,
         let Some((found, text)) = found else { continue };
         aliases.learn(at, found.signature.part, found.component, text);
         let key = (found.row, found.component);
-        groups.entry(key).or_insert_with(|| Group::new(found)).add(at, record.seq);
+        groups.entry(key).or_insert_with(|| Group::new(found)).add(at, record.seq, event);
     }
     let mut groups: Vec<_> = groups.into_values().collect();
     groups.sort_by_key(Group::first);

@@ -1,7 +1,7 @@
 //! Matching: which signature a record fits, and which part of the host it names.
 //!
-//! Owns how patterns are compared with a text, and whose text never counts: user space's, and that
-//! of look-alikes. Pure: knows nothing of other records. `signatures` drives it.
+//! Owns which patterns are tried, and whose text never counts: user space's, strangers' names, and
+//! that of look-alikes. Pure: knows nothing of other records. `signatures` drives it.
 
 use std::sync::LazyLock;
 

@@ -41,7 +41,7 @@ pub(super) const PCI: &[Signature] = &[
         example: "nic 0000:3b:00.0: PCIe Bus Error: severity=Uncorrectable (Non-Fatal), type=x",
         ..critical(Driver, "aer", AER)
     },
-    // One error is told in two lines, and one error alone is nothing.
+    // One error alone is nothing.
     Signature {
         id: "aer-corrected",
         any: &[
@@ -54,7 +54,7 @@ pub(super) const PCI: &[Signature] = &[
         ],
         unless: &["AER: enabled with"],
         part: Part::PciLast,
-        repeats: 3,
+        repeats: 2,
         meaning: "PCIe errors are being corrected: the link or the device is marginal",
         action: "reseat the card, its riser or cable; update its firmware; pcie_aspm=off tells \
                  whether power saving is at fault",

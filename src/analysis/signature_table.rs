@@ -21,7 +21,8 @@ use super::signature_pci::PCI;
 use super::signature_thermal::THERMAL;
 use super::{Category, Severity};
 
-/// A row of the table. In a pattern `*` is any text between two fragments.
+/// A row of the table. In a pattern `*` is any text between two fragments, and `^` says that the
+/// record begins so: where the driver's prefix is known, no name that a stranger chose fits.
 pub(super) struct Signature {
     /// Stable: it is stored with findings, and people query it.
     pub(super) id: &'static str,
@@ -35,7 +36,7 @@ pub(super) struct Signature {
     /// What fragments cannot say, mostly about numbers.
     pub(super) holds: fn(&str) -> bool,
     pub(super) part: Part,
-    /// So many records about one part make it an issue.
+    /// So many errors of one part make it an issue.
     pub(super) repeats: u32,
     /// So many make it critical, whatever `severity` says.
     pub(super) critical_at: u32,

@@ -73,7 +73,7 @@ fn issue(incident: Incident, records: &[Record]) -> Issue {
         summary.push_str(&format!(" ({count} times)"));
     }
     summary.push_str(&also(&incident));
-    let evidence = records[incident.groups[0].first()].quote();
+    let evidence = records[incident.groups[0].evidence].quote();
     let mut seqs: Vec<_> =
         incident.groups.iter().flat_map(|group| group.seqs.iter().copied()).collect();
     seqs.sort_unstable();
@@ -348,6 +348,34 @@ mod tests {
         let first = "Feb  3 12:25:01 web kernel: Linux version 6.1.0 (x@example.org)\n";
         check(&resets, &["warning storage: ata1: the SATA link has to be reset"]);
         check(&format!("{first}{resets}"), &[]);
+    }
+
+    /// The kernel tells one error in several lines.
+    #[test]
+    fn errors_are_counted_and_not_their_lines() {
+        let bus = "pcieport 0000:3a:00.0: AER: Corrected error received: 0000:3b:00.0
+                   nic 0000:3b:00.0: PCIe Bus Error: severity=Corrected, type=Data Link Layer
+                   nic 0000:3b:00.0:   device [1234:5678] error status/mask=00000040/00002000";
+        let bank = "[Hardware Error]: Corrected error, no action required.
+                    [Hardware Error]: CPU:4 (19:1:1) MC17_STATUS[Over|CE|MiscV]: 0x9c2040000";
+        let disk = "sd 0:0:3:0: [sdd] tag#9 FAILED Result: hostbyte=DID_OK
+                    sd 0:0:3:0: [sdd] tag#9 Sense Key : Medium Error [current]
+                    sd 0:0:3:0: [sdd] tag#9 Add. Sense: Unrecovered read error";
+        let stamped = |lines: &str, times: usize| -> String {
+            let lines = lines.lines().map(|line| format!("[ 500.1] {}\n", line.trim_start()));
+            lines.collect::<String>().repeat(times)
+        };
+        check(&stamped(bus, 1), &[]);
+        for (lines, expected) in [
+            (bus, "0000:3b:00.0: PCIe errors are being corrected"),
+            (bank, "the processor corrected hardware errors"),
+            (disk, "sdd: the disk reports damaged sectors"),
+        ] {
+            let issues = judged(&stamped(lines, 3)).issues;
+            let [issue] = issues.as_slice() else { panic!("{issues:?}") };
+            assert!(issue.summary.starts_with(expected), "{}", issue.summary);
+            assert!(issue.summary.ends_with("(3 times)"), "{}", issue.summary);
+        }
     }
 
     #[test]

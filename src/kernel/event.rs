@@ -24,6 +24,9 @@ pub(crate) struct Event {
     pub(crate) records: Range<usize>,
     /// The record that says what happened: the first, unless that only announces.
     pub(crate) head: usize,
+    /// Whether it is one error, however often it uses the same words. Others may tell of several: a
+    /// port's recovery lasts a minute.
+    pub(crate) is_one: bool,
 }
 
 /// All records, in order, as events.
@@ -44,7 +47,8 @@ pub(crate) fn events(records: &[Record]) -> Vec<Event> {
             continue;
         }
         open = Block::open(record);
-        events.push(Event { records: at..at + 1, head: at });
+        let is_one = open.as_ref().is_some_and(|block| block.form.tells_one);
+        events.push(Event { records: at..at + 1, head: at, is_one });
     }
     events
 }

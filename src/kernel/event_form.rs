@@ -26,6 +26,8 @@ pub(super) struct Form {
     says: &'static [&'static str],
     /// After what announces comes a message in any words.
     pub(super) takes_message: bool,
+    /// Its records tell one error between them, however often they use the same words.
+    pub(super) tells_one: bool,
     /// Records further apart than this are no one event.
     pub(super) patience_usec: u64,
 }
@@ -87,6 +89,7 @@ const NONE: Form = Form {
     announces: &[],
     says: &[],
     takes_message: false,
+    tells_one: false,
     patience_usec: 10 * SECOND_USEC,
 };
 
@@ -207,6 +210,7 @@ const FIRMWARE: Form = Form {
     ],
     goes_on: firmware_goes_on,
     announces: &["achine check events logged", "^HARDWARE ERROR", "HANDLING MCE MEMORY ERROR"],
+    tells_one: true,
     ..NONE
 };
 
@@ -254,6 +258,7 @@ const BUS: Form = Form {
         &["Bus Error: ", "aer_status: ", "PCI-Express Device Error"],
     ],
     goes_on: bus_goes_on,
+    tells_one: true,
     ..NONE
 };
 
@@ -325,10 +330,12 @@ const DISK: Form = Form {
     opens: &[&["FAILED Result: ", "Unhandled sense code", "Unhandled error code", "Sense Key : "]],
     stages: &[
         &["FAILED Result: ", "Unhandled sense code", "Unhandled error code"],
+        &["Sense Key : "],
         &["error, dev "],
     ],
     goes_on: |_| true,
     says: &["Sense Key : "],
+    tells_one: true,
     ..NONE
 };
 

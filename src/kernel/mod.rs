@@ -9,7 +9,6 @@ mod boot;
 mod clock;
 mod cursor;
 mod delta;
-#[cfg_attr(not(test), expect(dead_code, reason = "findings are to quote an event's head"))]
 mod event;
 mod event_form;
 mod prefix;
@@ -21,7 +20,6 @@ pub(crate) use boot::BootId;
 pub(crate) use clock::BootClock;
 pub(crate) use cursor::{Cursor, Seq, SeqRange, State, Step};
 pub(crate) use delta::{Delta, Loss, LossReason};
-#[expect(unused_imports, reason = "findings are to quote an event's head")]
 pub(crate) use event::{Event, events};
 pub(crate) use record::{
     Caller, Head, Level, Origin, Record, RecordError, escape_controls, is_unprintable,
