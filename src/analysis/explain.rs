@@ -41,7 +41,7 @@ fn of_signature(row: &Signature) -> String {
     section(&mut text, "What to do", action);
     section(&mut text, "When it counts", &when(row));
     let patterns = row.any.iter().map(|pattern| format!("{INDENT}{pattern}\n"));
-    text.push_str("\nLines that hold (* is any text)\n");
+    text.push_str("\nLines that hold (* is any text, ^ where the driver begins)\n");
     text.extend(patterns);
     if !row.unless.is_empty() {
         text.push_str("\nunless they hold\n");
@@ -58,7 +58,7 @@ fn of_look_alike(row: &LookAlike) -> String {
     if !row.beats.is_empty() {
         section(&mut text, "It takes the place of", &row.beats.join(", "));
     }
-    text.push_str("\nLines that hold (* is any text)\n");
+    text.push_str("\nLines that hold (* is any text, ^ where the driver begins)\n");
     text.extend(row.any.iter().map(|pattern| format!("{INDENT}{pattern}\n")));
     text.push_str(&format!("\nFor example\n{INDENT}{}\n", row.example));
     text
@@ -66,14 +66,14 @@ fn of_look_alike(row: &LookAlike) -> String {
 
 fn when(row: &Signature) -> String {
     let mut when = match row.repeats {
-        1 => "at the first line".to_owned(),
-        repeats => format!("from {repeats} lines about one part on; fewer are no finding"),
+        1 => "at the first".to_owned(),
+        repeats => format!("from {repeats} errors of one part on; fewer are no finding"),
     };
     if row.settled {
         when.push_str(", not in the first two minutes after a boot");
     }
     if row.critical_at < u32::MAX && row.severity < Severity::Critical {
-        when.push_str(&format!("; critical from {} lines on", row.critical_at));
+        when.push_str(&format!("; critical from {} errors on", row.critical_at));
     }
     when
 }
@@ -119,10 +119,10 @@ mod tests {
     #[test]
     fn rates_are_told() {
         for (id, expected) in [
-            ("edac-ce", "  at the first line\n"),
-            ("aer-corrected", "from 3 lines about one part on; fewer are no finding"),
-            ("link-flap", "from 3 lines about one part on; fewer are no finding, not in the first"),
-            ("nvme-timeout", "at the first line; critical from 10 lines on"),
+            ("edac-ce", "  at the first\n"),
+            ("aer-corrected", "from 2 errors of one part on; fewer are no finding"),
+            ("link-flap", "from 3 errors of one part on; fewer are no finding, not in the first"),
+            ("nvme-timeout", "at the first; critical from 10 errors on"),
         ] {
             let text = explain(id).unwrap().replace("\n  ", " ");
             assert!(text.contains(expected.trim()), "{text}");

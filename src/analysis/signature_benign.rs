@@ -36,7 +36,7 @@ pub(super) const LOOK_ALIKES: &[LookAlike] = &[
         any: &["^ACPI Error", "^ACPI Warning", "^ACPI BIOS ", "^ACPI Exception"],
         beats: &[],
         why: "the firmware's tables have bugs on most hosts; the kernel goes on",
-        example: "^ACPI BIOS Error (bug): Could not resolve symbol [\\_SB.PCI0], AE_NOT_FOUND",
+        example: "ACPI BIOS Error (bug): Could not resolve symbol [\\_SB.PCI0], AE_NOT_FOUND",
     },
     LookAlike {
         id: "firmware-note",
@@ -92,7 +92,7 @@ pub(super) const LOOK_ALIKES: &[LookAlike] = &[
         any: &["^perf: interrupt took too long", "^perf samples too long"],
         beats: &[],
         why: "the profiler samples less often",
-        example: "^perf: interrupt took too long (2501 > 2500), lowering the sample rate",
+        example: "perf: interrupt took too long (2501 > 2500), lowering the sample rate",
     },
     LookAlike {
         id: "nmi-set-up",
@@ -112,14 +112,14 @@ pub(super) const LOOK_ALIKES: &[LookAlike] = &[
         ],
         beats: &[],
         why: "the host has too much to do; its memory is sound",
-        example: "^Out of memory: Killed process 991 (stress-ng) total-vm:9kB",
+        example: "Out of memory: Killed process 991 (stress-ng) total-vm:9kB",
     },
     LookAlike {
         id: "program-fault",
         any: &["]: segfault at ", "^traps: ", "trap invalid opcode", "trap divide error"],
         beats: &[],
         why: "a program failed, not the kernel",
-        example: "^traps: train[991] general protection fault ip:55d0 sp:7ffc error:0 in \
+        example: "traps: train[991] general protection fault ip:55d0 sp:7ffc error:0 in \
                   train[55d0]",
     },
     LookAlike {
@@ -138,7 +138,7 @@ pub(super) const LOOK_ALIKES: &[LookAlike] = &[
         ],
         beats: &[],
         why: "the kernel takes another clock",
-        example: "^clocksource: timekeeping watchdog on CPU3: Marking clocksource 'tsc' as unstable",
+        example: "clocksource: timekeeping watchdog on CPU3: Marking clocksource 'tsc' as unstable",
     },
     LookAlike {
         id: "usb-enumeration",

@@ -139,6 +139,7 @@ pub(super) fn signatures() -> impl Iterator<Item = &'static Signature> {
 #[cfg(test)]
 mod tests {
     use super::super::signature_benign::{LOOK_ALIKES, LookAlike};
+    use super::super::signature_pattern::{Heads, Pattern};
     use super::super::signatures::judge;
     use super::super::{Severity, Verdict};
     use super::*;
@@ -198,8 +199,11 @@ mod tests {
 
     #[test]
     fn look_alikes_are_no_sign() {
-        for LookAlike { id, example, .. } in LOOK_ALIKES {
+        for LookAlike { id, any, example, .. } in LOOK_ALIKES {
             assert_eq!(judged(example, 100).issues, [], "{id}");
+            let fits =
+                |written: &&'static str| Pattern::new(written).occurs_in(example, Heads::Known);
+            assert!(any.iter().any(fits), "{id}: {example}");
         }
     }
 
