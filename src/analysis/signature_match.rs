@@ -90,7 +90,7 @@ impl Table {
         if fitting.is_empty() {
             return None;
         }
-        let heads = if is_bare(record) { Heads::Unknown } else { Heads::Known };
+        let heads = &if is_bare(record) { Heads::unknown() } else { Heads::of(text) };
         let words = self.names.covered(text, heads);
         fitting.retain(|at| self.patterns[usize::from(*at)].1.occurs_in(&words, heads));
         let owners = fitting.iter().map(|at| self.patterns[usize::from(*at)].0);

@@ -17,12 +17,18 @@ const MARKS: &[&str] = &[
     ": ",
 ];
 
-/// Whether it is known where what the kernel says begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Heads {
-    Known,
-    /// A form that is not known stands before it: a `^` counts anywhere.
-    Unknown,
+/// Where what the kernel says may begin in a text: at once, and behind each mark. Nothing where a
+/// form that is not known stands before it: then a `^` counts anywhere.
+pub(super) struct Heads(Option<Vec<usize>>);
+
+impl Heads {
+    pub(super) fn of(text: &str) -> Self {
+        Self(Some(starts(text).collect()))
+    }
+
+    pub(super) fn unknown() -> Self {
+        Self(None)
+    }
 }
 
 /// Fragments in their order, `*` for any text between two, and `^` first where the text has to
@@ -42,17 +48,19 @@ impl Pattern {
         Self { fragments, anchored }
     }
 
-    pub(super) fn occurs_in(&self, text: &str, heads: Heads) -> bool {
+    pub(super) fn occurs_in(&self, text: &str, heads: &Heads) -> bool {
         self.end_in(text, heads).is_some()
     }
 
     /// Where in the text the last fragment ends.
-    pub(super) fn end_in(&self, text: &str, heads: Heads) -> Option<usize> {
+    pub(super) fn end_in(&self, text: &str, heads: &Heads) -> Option<usize> {
         let mut fragments = self.fragments.iter();
         let mut end = 0;
-        if self.anchored && heads == Heads::Known {
+        if self.anchored
+            && let Some(starts) = &heads.0
+        {
             let first = fragments.next()?;
-            end = starts(text).find(|at| text[*at..].starts_with(first))? + first.len();
+            end = starts.iter().find(|at| text[**at..].starts_with(first))? + first.len();
         }
         for fragment in fragments {
             end += text[end..].find(fragment)? + fragment.len();
@@ -61,7 +69,6 @@ impl Pattern {
     }
 }
 
-/// Where what the kernel says may begin: at once, and behind each mark.
 fn starts(text: &str) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(0), |at| {
         let rest = &text[*at..];
@@ -93,9 +100,9 @@ mod tests {
             ("^EDAC *UE", "input: EDAC MC0: UE", None),
             ("^[Hardware Error]: a", "mce: [Hardware Error]: a", Some(24)),
         ] {
-            assert_eq!(Pattern::new(written).end_in(text, Heads::Known), expected, "{text}");
+            assert_eq!(Pattern::new(written).end_in(text, &Heads::of(text)), expected, "{text}");
         }
         let tagged = "odd tag EDAC MC0: UE";
-        assert_eq!(Pattern::new("^EDAC *UE").end_in(tagged, Heads::Unknown), Some(20));
+        assert_eq!(Pattern::new("^EDAC *UE").end_in(tagged, &Heads::unknown()), Some(20));
     }
 }

@@ -186,7 +186,7 @@ fn a_record_too_long_for_all_is_cut() {
     let (one, two) = (small(), small());
     let collector = Collector::with(&chain("", &[one.endpoint(""), two.endpoint("")]));
     // The end of it is for the signature table, which sees the whole.
-    let long = format!("{} EDAC MC0: 1 UE memory read error on DIMM_A1", "x".repeat(4_956));
+    let long = format!("EDAC MC0: {} 1 UE memory read error on DIMM_A1", "x".repeat(4_956));
     post_records(&collector, "web-1", 0, &["a", &long]);
     collector.wait_analysed();
     let row = "SELECT status || ' ' || provider FROM results";
