@@ -31,8 +31,10 @@ pub(super) struct Group<'a> {
     pub(super) component: &'a str,
     /// Errors, not records: one may be told in several.
     pub(super) count: u32,
-    /// The record to quote.
-    pub(super) evidence: usize,
+    /// Where the record to quote stands.
+    evidence: usize,
+    /// What of it is quoted.
+    pub(super) quote: &'a str,
     /// Where the event begins that was counted last.
     last: usize,
     /// Of the earliest of them.
@@ -49,6 +51,7 @@ impl<'a> Group<'a> {
             component,
             count: 0,
             evidence: 0,
+            quote: "",
             last: usize::MAX,
             seqs: Vec::new(),
             places: Vec::new(),
@@ -56,13 +59,13 @@ impl<'a> Group<'a> {
     }
 
     /// Adds the record at `at`, which belongs to `event`.
-    fn add(&mut self, at: usize, seq: Option<Seq>, event: &Event) {
+    fn add(&mut self, (at, quote): (usize, &'a str), seq: Option<Seq>, event: &Event) {
         if !event.is_one || self.last != event.records.start {
             self.last = event.records.start;
             self.count = self.count.saturating_add(1);
         }
         if self.places.is_empty() || self.count == 1 && at == event.head {
-            self.evidence = at;
+            (self.evidence, self.quote) = (at, quote);
         }
         if self.seqs.len() < RECORDS_PER_ISSUE_MAX {
             self.seqs.extend(seq);
@@ -74,7 +77,9 @@ impl<'a> Group<'a> {
 
     fn join(&mut self, other: Self) {
         self.count = self.count.saturating_add(other.count);
-        self.evidence = self.evidence.min(other.evidence);
+        if other.evidence < self.evidence {
+            (self.evidence, self.quote) = (other.evidence, other.quote);
+        }
         self.seqs.extend(other.seqs);
         self.seqs.sort_unstable();
         self.seqs.truncate(RECORDS_PER_ISSUE_MAX);
@@ -208,7 +213,7 @@ pub(super) fn incidents<'a>(records: &'a [Record], wrapped: &'a Wrapped) -> Vec<
     }
     let of = |((_, device, _), (category, groups))| Incident::new(category, device, groups);
     let mut incidents: Vec<_> = by_device.into_iter().map(of).collect();
-    incidents.sort_by_key(Incident::first);
+    incidents.sort_by_key(|incident| (incident.first(), incident.groups[0].row, incident.device));
     joined(joined(incidents, beside), behind)
 }
 
@@ -230,15 +235,42 @@ fn gathered<'a>(records: &'a [Record], wrapped: &'a Wrapped) -> (Vec<Group<'a>>,
         let whole = wrapped.whole(at);
         let found = find_at(record, &record.text, booting)
             .map(|found| (found, &*record.text))
-            .or_else(|| whole.and_then(|text| Some((find_at(record, text, booting)?, text))));
-        let Some((found, text)) = found else { continue };
-        aliases.learn(at, found.signature.part, found.component, text);
-        let key = (found.row, found.component);
-        groups.entry(key).or_insert_with(|| Group::new(found)).add(at, record.seq, event);
+            .or_else(|| whole.and_then(|text| Some((find_at(record, text, booting)?, text))))
+            .map(|(found, text)| (found, text, record.quote()));
+        for (found, text, quote) in line_by_line(record, booting, found) {
+            aliases.learn(at, found.signature.part, found.component, text);
+            let key = (found.row, found.component);
+            let group = groups.entry(key).or_insert_with(|| Group::new(found));
+            group.add((at, quote), record.seq, event);
+        }
     }
     let mut groups: Vec<_> = groups.into_values().collect();
-    groups.sort_by_key(Group::first);
+    // The lines of one record share its place.
+    groups.sort_by_key(|group| (group.first(), group.row, group.component));
     (groups, aliases)
+}
+
+/// A match, the text that it was found in, and what of it is quoted.
+type Found<'a> = (Match<'a>, &'a str, &'a str);
+
+/// What the lines of a record fit each by itself, and `whole` where none does: lines that stand
+/// below each other may say several things, or one that only all of them say.
+fn line_by_line<'a>(record: &'a Record, booting: bool, whole: Option<Found<'a>>) -> Vec<Found<'a>> {
+    if record.line_ends.is_empty() {
+        return whole.into_iter().collect();
+    }
+    let of = |line: &'a str| Some((find_at(record, line, booting)?, line, line));
+    let lines: Vec<_> = record.lines().filter_map(of).collect();
+    match (lines.as_slice(), whole) {
+        ([], whole) => whole.into_iter().collect(),
+        // The part may be named on the line above or below, which then says more.
+        ([line], Some(whole)) if line.0.row == whole.0.row => {
+            let named = line.0.component == whole.0.component;
+            let quote = if named { line.2 } else { whole.2 };
+            vec![(whole.0, whole.1, quote)]
+        }
+        _ => lines,
+    }
 }
 
 /// A record that does not name its part (a mail program wrapped it, the kernel cut it) is about the

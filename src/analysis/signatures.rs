@@ -40,7 +40,7 @@ pub(crate) fn judge(records: &[Record]) -> Verdict {
     incidents.sort_by_key(|incident| (Reverse(incident.severity()), incident.first()));
     let found = incidents.len();
     incidents.truncate(ISSUES_MAX);
-    let issues = incidents.into_iter().map(|incident| issue(incident, records)).collect();
+    let issues = incidents.into_iter().map(issue).collect();
     let mut verdict = Verdict::from_issues(issues);
     if found > ISSUES_MAX {
         verdict.complaints.push(format!("{found} issues cut to {ISSUES_MAX}"));
@@ -62,9 +62,9 @@ fn with_many_as_one(incidents: Vec<Incident>) -> Vec<Incident> {
     alike.into_values().flat_map(one).collect()
 }
 
-fn issue(incident: Incident, records: &[Record]) -> Issue {
+fn issue(incident: Incident) -> Issue {
     let names = names(&incident.parts);
-    let Group { row, signature, .. } = incident.groups[0];
+    let Group { row, signature, quote, .. } = incident.groups[0];
     let alike = incident.groups.iter().filter(|group| group.row == row);
     let count = alike.fold(0u32, |count, group| count.saturating_add(group.count));
     let separator = if names.is_empty() { "" } else { ": " };
@@ -73,7 +73,6 @@ fn issue(incident: Incident, records: &[Record]) -> Issue {
         summary.push_str(&format!(" ({count} times)"));
     }
     summary.push_str(&also(&incident));
-    let evidence = records[incident.groups[0].evidence].quote();
     let mut seqs: Vec<_> =
         incident.groups.iter().flat_map(|group| group.seqs.iter().copied()).collect();
     seqs.sort_unstable();
@@ -83,7 +82,7 @@ fn issue(incident: Incident, records: &[Record]) -> Issue {
         severity: incident.severity(),
         category: incident.category,
         summary,
-        evidence: evidence.chars().take(EVIDENCE_CHARS_MAX).collect(),
+        evidence: quote.chars().take(EVIDENCE_CHARS_MAX).collect(),
         source: Source::Rule,
         signature: Some(signature.id),
         component: Some(names).filter(|names| !names.is_empty()),

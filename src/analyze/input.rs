@@ -54,6 +54,7 @@ fn read_ring() -> Result<Vec<u8>, (Exit, String)> {
     loop {
         match kmsg.read().map_err(|reason| (Exit::Failed, reason))? {
             Reading::Record(record) => bytes.extend_from_slice(record.as_bytes()),
+            // The numbers of the records tell how many are missing.
             Reading::Overrun => {}
             Reading::End => return Ok(bytes),
         }
@@ -76,7 +77,8 @@ pub(super) fn text_at_all(bytes: &[u8]) -> Result<(), String> {
         return Err("it is not text in UTF-8 or ASCII".to_owned());
     }
     let lines = bytes.iter().filter(|byte| matches!(byte, b'\n' | 0)).count();
-    if lines > LOG_LINES_MAX {
+    let returns = bytes.iter().filter(|byte| **byte == b'\r').count();
+    if lines.max(returns) > LOG_LINES_MAX {
         return Err(format!("it has more than {LOG_LINES_MAX} lines; take a part of it"));
     }
     Ok(())

@@ -11,6 +11,7 @@ mod cursor;
 mod delta;
 mod event;
 mod event_form;
+mod journal;
 mod prefix;
 mod record;
 mod text;

@@ -22,10 +22,18 @@ pub(super) struct Prefix<'a> {
 pub(super) const KERNEL: u16 = 0;
 const USER: u16 = 1;
 
+/// What the lines before have told.
+#[derive(Default)]
+pub(super) struct Seen<'a> {
+    monotonic: Tags<'a>,
+    /// Who stood behind a wall-clock stamp and before a tag that is no driver's word.
+    host: Option<&'a str>,
+}
+
 /// Whether a host and a tag stand behind monotonic stamps, as `journalctl -o short-monotonic` puts
 /// them there. The first line that has such a stamp settles it for all.
 #[derive(Default)]
-pub(super) enum Tags<'a> {
+enum Tags<'a> {
     #[default]
     Unknown,
     None,
@@ -33,9 +41,9 @@ pub(super) enum Tags<'a> {
 }
 
 /// Takes every layer off; `None` when there is none. `line` is one without indentation.
-pub(super) fn read<'a>(line: &'a str, tags: &mut Tags<'a>) -> Option<Prefix<'a>> {
+pub(super) fn read<'a>(line: &'a str, seen: &mut Seen<'a>) -> Option<Prefix<'a>> {
     let mut prefix = Prefix { text: line, ..Prefix::default() };
-    prefix.take(tags).then_some(prefix)
+    prefix.take(seen).then_some(prefix)
 }
 
 /// Without indentation and the marks of a mail that quotes another.
@@ -49,12 +57,12 @@ pub(super) fn unquoted(line: &str) -> &str {
 
 impl<'a> Prefix<'a> {
     /// Whether there was any layer.
-    fn take(&mut self, tags: &mut Tags<'a>) -> bool {
+    fn take(&mut self, seen: &mut Seen<'a>) -> bool {
         // Nearly all lines begin so, and then nothing can stand before it.
         if self.text.starts_with('[') {
             let known = self.brackets();
             if self.usec.is_some() {
-                self.monotonic_tag(tags);
+                self.monotonic_tag(&mut seen.monotonic);
             }
             return known;
         }
@@ -67,14 +75,14 @@ impl<'a> Prefix<'a> {
             known = true;
             self.stamp = Some(stamp);
             self.text = rest;
-            if self.tagged(form) {
+            if self.tagged(form, seen) {
                 // Behind a program's tag everything is that program's text, stamps included.
                 return known;
             }
-        } else if let Some(rest) = self.text.strip_prefix("kernel:") {
+        } else if let Some(rest) = after_kernel_tag(self.text) {
             known = true;
             self.written_by(KERNEL);
-            self.text = after_blank(rest);
+            self.text = rest;
         }
         known |= self.number_priority();
         known | self.brackets()
@@ -125,7 +133,7 @@ impl<'a> Prefix<'a> {
         let mut words = rest.splitn(6, ' ');
         let (_, program) = (words.next()?, words.next()?);
         let text = words.nth(3)?;
-        self.written_by(if program == "kernel" { KERNEL } else { USER });
+        self.written_by(if KERNEL_TAGS.contains(&program) { KERNEL } else { USER });
         self.stamp = Some(stamp);
         self.text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if self.facility == Some(KERNEL) {
@@ -135,47 +143,73 @@ impl<'a> Prefix<'a> {
     }
 
     /// What follows a wall-clock stamp; whether it is a program's.
-    fn tagged(&mut self, form: WallForm) -> bool {
+    fn tagged(&mut self, form: WallForm, seen: &mut Seen<'a>) -> bool {
         // A console's capture, stamped line by line, has neither host nor tag.
         if bracket(self.text).is_some_and(|(inner, _)| microseconds(inner).is_some()) {
             return false;
         }
         match form {
             WallForm::Dmesg => false,
-            WallForm::Log => self.host_and_tag(),
+            WallForm::Log => self.host_and_tag(seen),
             WallForm::Calendar => {
                 if let Some(rest) = self.dotted_priority(self.text) {
                     self.text = rest;
                     // OpenWrt's log writes the tag behind it.
                     return self.tag(rest);
                 }
-                after_word(self.text).starts_with("kernel:") && self.host_and_tag()
+                let tag = after_word(self.text);
+                after_kernel_tag(tag).is_some() && self.host_and_tag(seen)
             }
         }
     }
 
     /// What follows a syslog stamp: `host kernel: `, `host sshd[71]: `, `host kern.err kernel: `
-    /// (BusyBox), or our own `kern.err `. A line without the kernel's tag is a program's, whatever
-    /// it says; whether it is.
-    fn host_and_tag(&mut self) -> bool {
+    /// (BusyBox), or our own `kern.err `; or the kernel's text at once, where a tool stamped it
+    /// line by line. Whether it is a program's: what has no tag is nobody's for certain.
+    fn host_and_tag(&mut self, seen: &mut Seen<'a>) -> bool {
         if let Some(rest) = self.dotted_priority(self.text) {
             self.text = rest;
             return false;
         }
-        let mut rest = self.text;
         // rsyslog may leave no blank behind the kernel's tag; a program's ends its word.
-        if !rest.starts_with("kernel:") && !first_word(rest).ends_with(':') {
-            rest = after_word(rest);
-            rest = self.dotted_priority(rest).unwrap_or(rest);
+        let first = first_word(self.text);
+        if after_kernel_tag(self.text).is_some() || has_pid(first) {
+            return self.tag(self.text);
         }
-        self.tag(rest)
+        if first.ends_with(':') {
+            // `mce: ` is a driver's as likely as `cron: ` is a program's.
+            return false;
+        }
+        let before = self.facility;
+        let rest = after_word(self.text);
+        let prioritised = self.dotted_priority(rest);
+        let tag = prioritised.unwrap_or(rest);
+        let word = first_word(tag);
+        let known = seen.host == Some(first);
+        let sure = after_kernel_tag(tag).is_some() || has_pid(word);
+        if sure {
+            seen.host = Some(first);
+        }
+        if sure || is_program_name(word) && (known || !is_driver(first, word)) {
+            let is_programs = self.tag(tag);
+            if !is_programs && before.is_none() && self.facility == Some(USER) {
+                // Some daemons that pass the kernel's log on give it their own facility.
+                self.facility = None;
+            }
+            return is_programs;
+        }
+        let stamped = bracket(tag).is_some_and(|(inner, _)| microseconds(inner).is_some());
+        if known || prioritised.is_some() || stamped {
+            self.text = tag;
+        }
+        false
     }
 
     /// Takes the kernel's tag off; whether it is not the kernel's.
     fn tag(&mut self, rest: &'a str) -> bool {
-        let kernels = rest.strip_prefix("kernel:");
+        let kernels = after_kernel_tag(rest);
         self.written_by(if kernels.is_some() { KERNEL } else { USER });
-        self.text = kernels.map_or(rest, after_blank);
+        self.text = kernels.unwrap_or(rest);
         kernels.is_none()
     }
 
@@ -243,6 +277,45 @@ impl<'a> Prefix<'a> {
         known
     }
 }
+
+/// Who passes the kernel's text on, as syslog names it.
+const KERNEL_TAGS: [&str; 4] = ["kernel", "Kernel", "vmunix", "klogd"];
+
+/// What follows `kernel: `, `kernel[0]: `, `kernel:`.
+fn after_kernel_tag(text: &str) -> Option<&str> {
+    let rest = KERNEL_TAGS.iter().find_map(|tag| text.strip_prefix(tag))?;
+    let rest = match rest.strip_prefix('[') {
+        Some(pid) => {
+            pid.trim_start_matches(|digit: char| digit.is_ascii_digit()).strip_prefix(']')?
+        }
+        None => rest,
+    };
+    rest.strip_prefix(':').map(after_blank)
+}
+
+/// `sshd[71]:`
+fn has_pid(word: &str) -> bool {
+    let named = word.strip_suffix("]:").and_then(|word| word.rsplit_once('['));
+    named.is_some_and(|(name, pid)| !name.is_empty() && all_digits(pid))
+}
+
+/// `sudo:`, `systemd-logind:`, `/usr/sbin/cron:`.
+fn is_program_name(word: &str) -> bool {
+    let of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./@+".contains(&byte);
+    let name = word.strip_suffix(':').unwrap_or("");
+    !name.is_empty() && name.bytes().all(of_name)
+}
+
+/// Whether `EDAC MC0:`, `nvme nvme1:`, `Memory failure:` is more likely than a host and its
+/// program: the kernel numbers its devices, and begins few other lines so.
+fn is_driver(first: &str, word: &str) -> bool {
+    DRIVER_WORDS.contains(&first) || word.bytes().any(|byte| byte.is_ascii_digit())
+}
+
+const DRIVER_WORDS: [&str; 16] = [
+    "ACPI", "AMD", "BTRFS", "Buffer", "EDAC", "Hardware", "Machine", "Memory", "NMI", "PCI",
+    "block", "md", "net", "nvme", "scsi", "thermal",
+];
 
 /// `[   12.345678]` as the kernel itself writes it, which is nearly every stamp.
 fn plain_stamp(text: &str) -> Option<(u64, &str)> {

@@ -81,8 +81,8 @@ pub(crate) struct Record {
     /// Without control characters: these stay, or become, `\xNN`. Lines that a mail program wrapped
     /// are one again.
     pub(crate) text: String,
-    /// Where what a finding quotes ends, when the text stood on several lines.
-    pub(crate) quote_end: Option<usize>,
+    /// Where its lines end but for the last, when the text stood on several.
+    pub(crate) line_ends: Vec<usize>,
     /// The kernel's own ` KEY=value` lines.
     pub(crate) details: Vec<(String, String)>,
 }
@@ -178,7 +178,7 @@ impl Record {
                 .find_map(|field| Caller::parse(field.strip_prefix("caller=")?)),
             stamp: None,
             text,
-            quote_end: None,
+            line_ends: Vec::new(),
             details,
         })
     }
@@ -193,7 +193,7 @@ impl Record {
             caller: None,
             stamp: None,
             text: escape_controls(text),
-            quote_end: None,
+            line_ends: Vec::new(),
             details: Vec::new(),
         }
     }
@@ -201,7 +201,15 @@ impl Record {
     /// What a finding quotes: the line of the log as it stands there, though it was wrapped; with
     /// those that follow it where it is too short to say anything.
     pub(crate) fn quote(&self) -> &str {
-        &self.text[..self.quote_end.unwrap_or(self.text.len())]
+        let end = self.line_ends.iter().find(|end| **end >= QUOTE_BYTES_MIN);
+        &self.text[..end.copied().unwrap_or(self.text.len())]
+    }
+
+    /// The lines that the text stood on, without their indentation.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
+        let starts = std::iter::once(&0).chain(&self.line_ends);
+        let ends = self.line_ends.iter().copied().chain([self.text.len()]);
+        starts.zip(ends).map(|(start, end)| self.text[*start..end].trim_start())
     }
 
     pub(crate) fn origin(&self) -> Origin {
@@ -224,6 +232,9 @@ impl Record {
         if facility == "-" && level == "-" { "-".into() } else { format!("{facility}.{level}") }
     }
 }
+
+/// `md/raid:md9: Disk` says nothing yet. More would be no line of the log.
+const QUOTE_BYTES_MIN: usize = 20;
 
 /// `sys/syslog.h`, in order.
 pub(super) const FACILITIES: [&str; 24] = [

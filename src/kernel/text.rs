@@ -6,8 +6,9 @@
 
 use std::borrow::Cow;
 
-use super::prefix::{self, KERNEL, Prefix, Tags, unquoted};
-use super::{RECORD_BYTES_MAX, Record, escape_controls};
+use super::journal::{is_entry, take_field};
+use super::prefix::{self, KERNEL, Prefix, Seen, unquoted};
+use super::{Origin, RECORD_BYTES_MAX, Record, Seq, escape_controls};
 
 /// What a file holds. Every line that has text is in `records`, but for journalctl's notes.
 #[derive(Debug, Default)]
@@ -20,6 +21,12 @@ pub(crate) struct Log {
     pub(crate) wrapped: usize,
     /// Lines that fit no known form. They are records too, of which only the text is known.
     pub(crate) unreadable: usize,
+    /// Records in a known form that programs wrote: nobody judges those.
+    pub(crate) programs: usize,
+    /// Records that the kernel numbered and that the log does not hold, between two that it does.
+    pub(crate) missing: u64,
+    /// One more than the kernel's clock steps back.
+    pub(crate) boots: usize,
 }
 
 /// Reads whatever bytes come: there is no input that fails.
@@ -32,19 +39,46 @@ pub(crate) fn read_log(bytes: &[u8]) -> Log {
     // Growing step by step would copy, and take, twice as much.
     reader.log.records.reserve(1 + text.bytes().filter(|byte| *byte == b'\n').count());
     // Programs that dump /dev/kmsg read by read put a NUL before or after each record.
-    if text.contains('\0') {
-        text.split(['\n', '\0']).for_each(|line| reader.read(line));
+    if text.contains(['\0', '\r']) {
+        // A carriage return beside a newline is part of it, and one alone ends a line too.
+        let lines = text.split(['\n', '\0']).map(|line| line.trim_matches('\r'));
+        lines.flat_map(|line| line.split('\r')).for_each(|line| reader.read(line));
     } else {
         text.split('\n').for_each(|line| reader.read(line));
     }
-    reader.log
+    let mut log = reader.log;
+    log.count();
+    log
 }
+
+impl Log {
+    /// What only the whole tells.
+    fn count(&mut self) {
+        let (mut usec, mut seq) = (None, None);
+        self.boots = 1;
+        for record in &self.records {
+            if let (Some(now), Some(before)) = (record.usec, usec)
+                && now + CLOCK_USEC_STEP < before
+            {
+                self.boots += 1;
+                seq = None;
+            }
+            if let (Some(Seq(now)), Some(Seq(before))) = (record.seq, seq) {
+                self.missing += now.saturating_sub(before + 1);
+            }
+            (usec, seq) = (record.usec.or(usec), record.seq.or(seq));
+        }
+    }
+}
+
+/// Processors that print at once may be out of order by less.
+const CLOCK_USEC_STEP: u64 = 2_000_000;
 
 /// What is read so far, and what it tells of the next line.
 #[derive(Default)]
 struct Reader<'a> {
     log: Log,
-    tags: Tags<'a>,
+    seen: Seen<'a>,
     /// The line before, where it can go on: in a known form, or the rest of such a one.
     last: Option<Last<'a>>,
 }
@@ -52,26 +86,38 @@ struct Reader<'a> {
 #[derive(Clone, Copy)]
 struct Last<'a> {
     line: &'a str,
-    from_kmsg: bool,
+    form: Form,
+}
+
+/// What may follow a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Kmsg,
+    /// An entry's head (`journalctl -o verbose`).
+    Journal,
+    Line,
 }
 
 impl<'a> Reader<'a> {
     fn read(&mut self, line: &'a str) {
-        let line = line.trim_end_matches('\r');
         if is_blank(line) || is_journal_note(line) {
-            // What programs put between two records of /dev/kmsg parts none of their lines.
-            self.last = self.last.filter(|last| last.from_kmsg);
+            // What programs put between two records of /dev/kmsg parts none of their lines, nor does
+            // a blank line of a message part an entry.
+            self.last = self.last.filter(|last| last.form != Form::Line);
             return;
         }
         self.log.lines += 1;
-        if self.is_detail(line) {
+        if self.is_detail(line) || self.is_field(line) {
             return;
         }
         let text = unquoted(line);
-        if let Some(record) = kmsg_record(text) {
-            self.push(record, Some(Last { line, from_kmsg: true }));
-        } else if let Some(prefix) = prefix::read(text, &mut self.tags) {
-            self.push(prefix.into(), Some(Last { line, from_kmsg: false }));
+        if let Some((record, fragment)) = kmsg_record(text) {
+            if !self.joins(&record, fragment) {
+                self.push(record, Some(Last { line, form: Form::Kmsg }));
+            }
+        } else if let Some(prefix) = prefix::read(text, &mut self.seen) {
+            let form = if is_entry(prefix.text) { Form::Journal } else { Form::Line };
+            self.push(prefix.into(), Some(Last { line, form }));
         } else if !self.goes_on(line) {
             self.log.unreadable += 1;
             let record = bare_record(line, self.log.records.last());
@@ -80,13 +126,15 @@ impl<'a> Reader<'a> {
     }
 
     fn push(&mut self, record: Record, last: Option<Last<'a>>) {
+        let by_program = last.is_some() && record.origin() == Origin::User;
+        self.log.programs += usize::from(by_program);
         self.log.records.push(record);
         self.last = last;
     }
 
     /// Takes a ` KEY=value` line of a record of /dev/kmsg.
     fn is_detail(&mut self, line: &str) -> bool {
-        if !self.last.is_some_and(|last| last.from_kmsg) {
+        if !self.last.is_some_and(|last| last.form == Form::Kmsg) {
             return false;
         }
         let (Some(detail), Some(record)) = (kmsg_detail(line), self.log.records.last_mut()) else {
@@ -96,21 +144,47 @@ impl<'a> Reader<'a> {
         true
     }
 
+    /// Takes a field of an entry, of which the record is made.
+    fn is_field(&mut self, line: &str) -> bool {
+        if !self.last.is_some_and(|last| last.form == Form::Journal) {
+            return false;
+        }
+        let Some(record) = self.log.records.last_mut() else { return false };
+        let was_programs = record.origin() == Origin::User;
+        if !take_field(record, line) {
+            return false;
+        }
+        self.log.wrapped += 1;
+        let is_programs = record.origin() == Origin::User;
+        self.log.programs += usize::from(is_programs && !was_programs);
+        true
+    }
+
+    /// Takes a further fragment of the record before it.
+    fn joins(&mut self, record: &Record, fragment: bool) -> bool {
+        let Some(first) = self.log.records.last_mut().filter(|_| fragment) else { return false };
+        let fits = first.text.len() + record.text.len() < RECORD_BYTES_MAX;
+        if !fits || (first.seq, first.usec) != (record.seq, record.usec) {
+            return false;
+        }
+        first.text.push_str(&record.text);
+        self.log.wrapped += 1;
+        true
+    }
+
     /// Takes a line that goes on the one before: indented as the kernel indents what it prints with
     /// one call, or wrapped.
     fn goes_on(&mut self, line: &'a str) -> bool {
         let (Some(last), Some(record)) = (self.last, self.log.records.last_mut()) else {
             return false;
         };
-        let indented = line.starts_with([' ', '\t']) && !last.from_kmsg;
+        let indented = line.starts_with([' ', '\t']) && last.form != Form::Kmsg;
         let fits = record.text.len() + line.len() < RECORD_BYTES_MAX;
         if !fits || !(indented || is_wrapped(last.line, line)) {
             return false;
         }
         self.log.wrapped += 1;
-        if record.text.len() >= QUOTE_BYTES_MIN {
-            record.quote_end.get_or_insert(record.text.len());
-        }
+        record.line_ends.push(record.text.len());
         // A terminal breaks within a word, a mail program between two.
         let within = last.line.chars().count() == TERMINAL_CHARS;
         if !within && !record.text.ends_with(' ') {
@@ -126,8 +200,6 @@ impl<'a> Reader<'a> {
 /// Mail programs wrap lines of some 70 characters and more, and before the word that has no room.
 const WRAPPED_CHARS_MIN: usize = 65;
 const TERMINAL_CHARS: usize = 80;
-/// `md/raid:md9: Disk` says nothing yet. More would be no line of the log.
-const QUOTE_BYTES_MIN: usize = 20;
 
 /// Whether the first word of `line` had no room behind `last`.
 fn is_wrapped(last: &str, line: &str) -> bool {
@@ -164,10 +236,27 @@ fn bare_record(line: &str, before: Option<&Record>) -> Record {
     record
 }
 
-fn kmsg_record(line: &str) -> Option<Record> {
+/// A record, and whether it is a further fragment of one. The netconsole may write the kernel's
+/// release before a record, and sends a long one in several: `6.4.0,6,7,9,-,ncfrag=0/1200;text`.
+fn kmsg_record(line: &str) -> Option<(Record, bool)> {
     let digits = line.bytes().take_while(u8::is_ascii_digit).count();
-    (digits > 0 && line[digits..].starts_with(',')).then(|| Record::parse(line).ok()).flatten()
+    let line = match line.as_bytes().get(digits) {
+        Some(b',') if digits > 0 => line,
+        Some(b'.') if digits > 0 => {
+            let end =
+                line.bytes().take(RELEASE_BYTES_MAX).position(|byte| b", ".contains(&byte))?;
+            line[end..].strip_prefix(',')?
+        }
+        _ => return None,
+    };
+    let record = Record::parse(line).ok()?;
+    let head = line.split(';').next().unwrap_or("");
+    let (_, offset) = head.split_once(",ncfrag=").unwrap_or(("", "0/"));
+    Some((record, !offset.starts_with("0/")))
 }
+
+/// `struct new_utsname`.
+const RELEASE_BYTES_MAX: usize = 65;
 
 /// ` SUBSYSTEM=pci`: the kernel's own keys are upper case, which keeps prose with a `=` in it out.
 fn kmsg_detail(line: &str) -> Option<(String, String)> {
@@ -254,10 +343,7 @@ mod tests {
             b"6,7,9,-;first\n SUBSYSTEM=pci\n DEVICE=+pci:0000:00:1c.0\n4,8,10,-,caller=T1;more\n",
         );
         assert_eq!(log.records.len(), 2);
-        assert_eq!(
-            (log.records[0].seq, log.records[0].details.len()),
-            (Some(crate::kernel::Seq(7)), 2)
-        );
+        assert_eq!((log.records[0].seq, log.records[0].details.len()), (Some(Seq(7)), 2));
         assert_eq!(log.lines, 4);
         check(
             b"\x006,7,9,-;one\n\x0012,8,10,-;two\n\x00",
@@ -337,6 +423,76 @@ mod tests {
         ] {
             let records = read_log(whole.as_bytes()).records;
             assert_eq!((records.len(), records[0].quote()), (1, records[0].text.as_str()));
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_known_tells_programs_from_drivers() {
+        check(
+            b"Feb  3 12:25:01 web k3s: a\nFeb  3 12:25:01 web kernel: b\n\
+              Feb  3 12:25:01 web k3s: c\nFeb  3 12:25:01 web EDAC MC2: d\n",
+            0,
+            &[
+                "- - Feb  3 12:25:01 | web k3s: a",
+                "kern.- - Feb  3 12:25:01 | b",
+                "user.- - Feb  3 12:25:01 | k3s: c",
+                "- - Feb  3 12:25:01 | EDAC MC2: d",
+            ],
+        );
+    }
+
+    #[test]
+    fn entries_of_the_journal_with_all_their_fields() {
+        let head = "Tue 2026-02-03 12:25:01.5 UTC [s=6a;i=2;b=3;m=4;t=5;x=6]\n";
+        let entry = |transport: &str| {
+            format!(
+                "{head}    PRIORITY=3\n    MESSAGE=one\n            _TRANSPORT=kernel\n\
+                 \x20   _TRANSPORT={transport}\n    _SOURCE_MONOTONIC_TIMESTAMP=1500000\n"
+            )
+        };
+        let rest = "1500000 Tue 2026-02-03 12:25:01.5 UTC | one _TRANSPORT=kernel";
+        for (transport, priority, programs) in
+            [("kernel", "kern.err", 0), ("syslog", "user.err", 1)]
+        {
+            let entry = entry(transport);
+            check(entry.as_bytes(), 0, &[&format!("{priority} {rest}")]);
+            let log = read_log(entry.as_bytes());
+            assert_eq!((log.programs, log.lines, log.wrapped), (programs, 6, 5), "{transport}");
+        }
+    }
+
+    #[test]
+    fn forms_of_the_netconsole() {
+        for (lines, expected) in [
+            ("6.4.0,6,7,9,-;text\n", "kern.info 9 - | text"),
+            ("5.15.0-91-generic,3,7,9,-;text\n", "kern.err 9 - | text"),
+            (
+                "3,7,9,-,ncfrag=0/9;one, \n3,7,9,-,ncfrag=5/9;two,\n3,7,9,-,ncfrag=9/9; three\n",
+                "kern.err 9 - | one, two, three",
+            ),
+        ] {
+            check(lines.as_bytes(), 0, &[expected]);
+        }
+        check(
+            b"3,7,9,-,ncfrag=0/9;one\n3,8,9,-,ncfrag=5/9;two\n3,8,9,-,ncfrag=0/9;three\n",
+            0,
+            &["kern.err 9 - | one", "kern.err 9 - | two", "kern.err 9 - | three"],
+        );
+        check(b"6.4.0, 6,7,9,-;text", 1, &["- - - | 6.4.0, 6,7,9,-;text"]);
+    }
+
+    #[test]
+    fn what_is_missing_and_how_often_the_kernel_started() {
+        for (lines, missing, boots) in [
+            ("3,7,1000000,-;a\n3,8,2000000,-;b\n", 0, 1),
+            ("3,7,1000000,-;a\n3,10,2000000,-;b\n3,12,2000000,-;c\n", 3, 1),
+            ("3,7,9000000,-;a\n3,0,0,-;b\n3,2,0,-;c\n", 1, 2),
+            ("3,0,9000000,-;a\n3,7,0,-;of another boot\n", 0, 2),
+            ("[    9.0] a\n[    8.9] b\n[    9.5] c\n", 0, 1),
+            ("[    9.0] a\nno form\n[    0.0] b\n[   50.0] c\n[    0.1] d\n", 0, 3),
+        ] {
+            let log = read_log(lines.as_bytes());
+            assert_eq!((log.missing, log.boots), (missing, boots), "{lines}");
         }
     }
 
@@ -429,7 +585,17 @@ mod tests {
             ("Feb  3 12:25:01 web kern.err kernel: text", "kern.err - Feb  3 12:25:01 | text"),
             ("Feb  3 12:25:01 web sshd[71]: text", "user.- - Feb  3 12:25:01 | sshd[71]: text"),
             ("Feb  3 12:25:01 web sh: kernel: text", "user.- - Feb  3 12:25:01 | sh: kernel: text"),
-            ("Feb  3 12:25:01 web no tag at all", "user.- - Feb  3 12:25:01 | no tag at all"),
+            ("Feb  3 12:25:01 web no tag at all", "- - Feb  3 12:25:01 | web no tag at all"),
+            ("Feb  3 12:25:01 web [   1.5] text", "- 1500000 Feb  3 12:25:01 | text"),
+            ("Feb  3 12:25:01 web kernel[0]: text", "kern.- - Feb  3 12:25:01 | text"),
+            ("Feb  3 12:25:01 web vmunix: text", "kern.- - Feb  3 12:25:01 | text"),
+            ("Feb  3 12:25:01 web klogd: text", "kern.- - Feb  3 12:25:01 | text"),
+            ("Feb  3 12:25:01 web kernel[x]: text", "- - Feb  3 12:25:01 | web kernel[x]: text"),
+            ("Feb  3 12:25:01 web user.notice kernel: text", "-.notice - Feb  3 12:25:01 | text"),
+            ("Feb 03 12:25:01 EDAC MC2: text", "- - Feb 03 12:25:01 | EDAC MC2: text"),
+            ("2026-02-03 12:25:01 nvme nvme4: x", "- - 2026-02-03 12:25:01 | nvme nvme4: x"),
+            ("2026-02-03 12:25:01 ata3.00: text", "- - 2026-02-03 12:25:01 | ata3.00: text"),
+            ("2026-02-03 12:25:01 sh[7]: ata3: x", "user.- - 2026-02-03 12:25:01 | sh[7]: ata3: x"),
             (
                 "Feb  3 12:25:01 web sh: [   1.5] text",
                 "user.- - Feb  3 12:25:01 | sh: [   1.5] text",
@@ -477,7 +643,7 @@ mod tests {
             ),
             ("Tue Feb  3 12:25:01 2026 web kernel: x", "kern.- - Tue Feb  3 12:25:01 2026 | x"),
             ("[    1.234567] web kernel: x", "kern.- 1234567 - | x"),
-            ("Feb  3 12:25:01 rebooting", "user.- - Feb  3 12:25:01 | rebooting"),
+            ("Feb  3 12:25:01 rebooting", "- - Feb  3 12:25:01 | rebooting"),
         ] {
             check(line.as_bytes(), 0, &[expected]);
         }
@@ -552,6 +718,13 @@ mod tests {
             0,
             &["- 1500000 - | one", "- 2500000 - | two"],
         );
+        for end in ["\n\r", "\r\r\n", "\r"] {
+            check(
+                format!("[    1.5] one{end}[    2.5] two{end}").as_bytes(),
+                0,
+                &["- 1500000 - | one", "- 2500000 - | two"],
+            );
+        }
         check(b"\xef\xbb\xbf[ 1.5] one", 0, &["- 1500000 - | one"]);
         check(
             b"\x1b[32m[    1.5] \x1b[0m\x1b[33msda: \x1b[0mtext",

@@ -20,7 +20,7 @@ pub(crate) struct Judged<'a> {
 }
 
 const NOTHING_SAID: &str =
-    "unknown: no line is in a known form of a kernel log; 0 findings say nothing";
+    "unknown: no line is the kernel's in a known form; 0 findings say nothing";
 
 impl<'a> Judged<'a> {
     /// `by` is the provider and the model; `notes` are doubts about the verdict.
@@ -34,9 +34,10 @@ impl<'a> Judged<'a> {
         Self { name, log, verdict, provider: by.0, model: by.1, notes }
     }
 
-    /// `None`: a file that is no kernel log has no findings either, and is not fine for that.
+    /// `None`: a file that is no kernel log, or of programs alone, has no findings either, and is
+    /// not fine for that.
     pub(crate) fn status(&self) -> Option<Status> {
-        let nothing_known = self.log.unreadable == self.log.records.len();
+        let nothing_known = self.log.unreadable + self.log.programs == self.log.records.len();
         let nothing_said = nothing_known && self.verdict.issues.is_empty();
         (!nothing_said).then_some(self.verdict.status)
     }
@@ -54,7 +55,9 @@ impl<'a> Judged<'a> {
             "issues": issues,
             "read": {
                 "name": self.name, "records": self.log.records.len(), "lines": self.log.lines,
-                "unreadable": self.log.unreadable, "from": from, "to": to,
+                "wrapped": self.log.wrapped, "unreadable": self.log.unreadable,
+                "programs": self.log.programs, "missing": self.log.missing,
+                "boots": self.log.boots, "from": from, "to": to,
             },
             "looked_for": {"signatures": signature_count()},
             "by": {"provider": self.provider, "model": self.model},
@@ -77,6 +80,11 @@ impl<'a> Judged<'a> {
                 unseen -= 1;
             }
         }
+        // One line of several, or cut.
+        for (evidence, first) in first.iter_mut().filter(|(_, first)| first.is_none()) {
+            let mut records = self.log.records.iter();
+            *first = records.find(|record| record.text.contains(*evidence));
+        }
         let time = |issue: &Issue| first[issue.evidence.as_str()].and_then(time);
         issues.iter().map(|issue| (issue, time(issue))).collect()
     }
@@ -96,7 +104,17 @@ impl<'a> Judged<'a> {
             all if all == count => text.push_str(", in no known form, taken as text"),
             some => text.push_str(&format!(", {some} of them in no known form, taken as text")),
         }
-        if let [Some(first), Some(last)] = self.ends() {
+        match self.log.programs {
+            0 => {}
+            all if all == count => text.push_str(" by programs, not judged"),
+            some => text.push_str(&format!(", {some} by programs, not judged")),
+        }
+        if self.log.missing > 0 {
+            text.push_str(&format!(", {} missing between them", self.log.missing));
+        }
+        if self.log.boots > 1 {
+            text.push_str(&format!(", {} boots", self.log.boots));
+        } else if let [Some(first), Some(last)] = self.ends() {
             text.push_str(&span(first, last));
         }
         text
@@ -194,6 +212,10 @@ mod tests {
             ("6,1,5,-;a\n6,2,51725000005,-;b\n", "f: 2 records, over 14 h 22 min"),
             ("6,1,0,-;a\n6,2,259200000000,-;b\n", "f: 2 records, over 3 days 0 h"),
             ("6,1,0,-;a\n6,2,90000000000,-;b\n", "f: 2 records, over 25 h 0 min"),
+            ("6,1,5,-;a\n6,9,5,-;b\n", "f: 2 records, 7 missing between them, over 0.0 s"),
+            ("[   61.5] a\n[    1.5] b\n", "f: 2 records, 2 boots"),
+            ("6,1,5,-;a\n12,2,5,-;b\n", "f: 2 records, 1 by programs, not judged, over 0.0 s"),
+            ("12,1,5,-;a\n", "f: 1 record by programs, not judged, over 0.0 s"),
             (
                 "Feb  3 12:25:01 h kernel: a\nFeb  3 12:30:00 h kernel: b\n",
                 "f: 2 records, Feb  3 12:25:01 to Feb  3 12:30:00",
@@ -216,7 +238,8 @@ mod tests {
         let issue = &object["issues"][0];
         assert_eq!(issue["evidence"], line);
         assert_eq!(issue["time"], "7.250000 s", "of the first");
-        let read = json!({"name": "f", "records": 3, "lines": 3, "unreadable": 0,
+        let read = json!({"name": "f", "records": 3, "lines": 3, "wrapped": 0,
+                          "unreadable": 0, "programs": 0, "missing": 0, "boots": 1,
                           "from": "7.250000 s", "to": "9.000000 s"});
         assert_eq!(object["read"], read);
         assert_eq!(object["notes"], json!(["a note"]));
@@ -225,5 +248,51 @@ mod tests {
         let verdict = judge(&nothing.records);
         let judged = Judged::new("f", &nothing, &verdict, ("builtin", "signatures"), vec![]);
         assert_eq!(judged.object()["status"], "unknown");
+    }
+
+    /// The status, and each finding's evidence and time, as programs get them.
+    fn check(log: &str, status: &str, expected: &[(&str, &str)]) {
+        let read = read_log(log.as_bytes());
+        let verdict = judge(&read.records);
+        let by = ("builtin", "signatures");
+        let object = Judged::new("f", &read, &verdict, by, vec![]).object();
+        assert_eq!(object["status"], status, "{log}");
+        let issues = object["issues"].as_array().unwrap().iter();
+        let found: Vec<_> = issues
+            .map(|issue| (issue["evidence"].as_str().unwrap(), issue["time"].as_str().unwrap()))
+            .collect();
+        assert_eq!(found, expected, "{log}");
+    }
+
+    #[test]
+    fn a_log_of_programs_alone_is_not_fine() {
+        for log in [
+            "Feb  3 12:25:01 web sshd[71]: text\n",
+            "Feb  3 12:25:01 web sudo: text\nno form\n",
+            "user  :err   : [    1.5] text\n",
+            "12,1,5,-;text\n",
+        ] {
+            check(log, "unknown", &[]);
+        }
+        check("12,1,5,-;text\n6,2,6,-;text\n", "ok", &[]);
+    }
+
+    #[test]
+    fn each_line_of_a_record_is_looked_at() {
+        let dead = "nvme nvme4: controller is down; will reset: CSTS=0x3, PCI_STATUS=0x11";
+        let memory = "EDAC MC2: 1 UE memory read error on DIMM_B2";
+        let calm = "EXT4-fs (sdq2): mounted filesystem with ordered data mode. Opts: (null)";
+        for log in [
+            format!("[  500.5] {calm}\n  {dead}\n  {memory}\n"),
+            format!("[  500.5] {calm}\n\t{dead}\n{memory}\n"),
+        ] {
+            check(&log, "critical", &[(memory, "500.500000 s"), (dead, "500.500000 s")]);
+        }
+        // One line that a mail program wrapped.
+        let wrapped = "[  500.5] nvme nvme4: controller is down; will reset: CSTS=0x3,\n\
+                       PCI_STATUS=0x11, after a flush of its queue\n";
+        let first = "nvme nvme4: controller is down; will reset: CSTS=0x3,";
+        check(wrapped, "critical", &[(first, "500.500000 s")]);
+        check(&format!("Feb  3 12:25:01 web sh[7]: text\n  {dead}\n"), "unknown", &[]);
     }
 }

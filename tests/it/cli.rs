@@ -181,7 +181,7 @@ fn a_file_of_no_known_form_is_not_called_ok() {
     assert_eq!(output.status.code(), Some(1));
     let shown = text(&output.stdout);
     assert!(shown.contains(": 2 records, in no known form, taken as text\n"), "{shown}");
-    let last = "\n\nunknown: no line is in a known form of a kernel log; 0 findings say nothing\n";
+    let last = "\n\nunknown: no line is the kernel's in a known form; 0 findings say nothing\n";
     assert!(shown.ends_with(last), "{shown}");
     // One line that is known makes it a log; a finding in plain text is a finding.
     must_succeed(&analyzed(&format!("{passwd}[    1.000000] usb 1-1: new device\n")));
