@@ -95,6 +95,9 @@ const QUESTIONS: [Question; 9] = [
     },
 ];
 
+/// Before the answers, which are then all empty.
+const NO_HOST: &str = "no host has posted yet; systemctl status tasseograph-agent there says why";
+
 /// `tasseograph report`.
 pub(crate) fn report(db: &Path, query: Option<&str>) -> Exit {
     let reader = match Reader::open(db) {
@@ -120,7 +123,9 @@ pub(crate) fn report(db: &Path, query: Option<&str>) -> Exit {
 fn whole(reader: &Reader) -> Result<String, StoreError> {
     reader.must_be_current()?;
     let parts = QUESTIONS.iter().map(|question| part(reader, question));
-    Ok(parts.collect::<Result<Vec<_>, _>>()?.join("\n"))
+    let parts = parts.collect::<Result<Vec<_>, _>>()?.join("\n");
+    let posted = !reader.query("SELECT 1 FROM hosts LIMIT 1")?.rows.is_empty();
+    Ok(if posted { parts } else { format!("{NO_HOST}\n\n{parts}") })
 }
 
 fn part(reader: &Reader, question: &Question) -> Result<String, StoreError> {

@@ -64,7 +64,9 @@ pub(super) fn must_be_there(path: &Path) -> Result<(), StoreError> {
     let opened = std::fs::File::open(path).map_err(|error| {
         let cause = crate::sys::files::cause(&error);
         let hint = match error.kind() {
-            ErrorKind::NotFound => "; name the collector's database with --db",
+            ErrorKind::NotFound => {
+                "; name the collector's database with --db, or start the collector, which makes it"
+            }
             ErrorKind::PermissionDenied => "; run as root",
             _ => "",
         };

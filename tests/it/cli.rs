@@ -247,7 +247,7 @@ fn report_prints_what_was_found_and_changes_nothing() {
         text(&output.stderr)
     };
     let missing = "tasseograph: /nonexistent/t.db: no such file or directory; name the \
-                   collector's database with --db\n";
+                   collector's database with --db, or start the collector, which makes it\n";
     assert_eq!(said("/nonexistent/t.db", "SELECT 1"), missing);
     let wrong = format!("tasseograph: {db}: near \"SELEC\": syntax error\n");
     assert_eq!(said(db, "SELEC 1"), wrong);
