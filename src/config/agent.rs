@@ -169,6 +169,12 @@ fn pins(file: &mut Section) -> Option<Vec<Pin>> {
     Some(pins)
 }
 
+/// The pins of an agent's file, for who makes what stands around it; `None` where nothing can be
+/// read of it.
+pub(crate) fn agent_pins(text: &str) -> Option<Vec<Pin>> {
+    pins(&mut Section::parse(text, AGENT_KEYS).ok()?)
+}
+
 /// A secret that must be there.
 pub(super) fn secret(name: &str, probe: &Probe<'_>) -> Result<Secret, Problem> {
     let text = (probe.secret)(name).map_err(|what| Problem::new(name, what))?;

@@ -15,7 +15,7 @@ mod url;
 use std::fmt;
 use std::path::Path;
 
-pub(crate) use agent::{AgentConfig, not_its_key};
+pub(crate) use agent::{AgentConfig, agent_pins, not_its_key};
 pub(crate) use collector::{CollectorConfig, Front, check_endpoints, collector_key, front};
 pub(crate) use endpoint::{Endpoint, EndpointKind, HttpEndpoint};
 pub(crate) use pin::Pin;

@@ -4,15 +4,19 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::{AGENT_FILE, API_KEY_FILE, Ended, Place, ended, say, texts, url};
-use crate::config::Front;
+use crate::config::{self, Front, Pin};
 use crate::exit::Exit;
-use crate::sys::certificate::{Name, SigningKey};
+use crate::sys::certificate::{self, Name, SigningKey};
 use crate::sys::{clock, files, host, random, tls};
 use crate::wire::HostName;
 
 const SECRET_MODE: u32 = 0o600;
 /// The units' user reads these.
 const SHARED_MODE: u32 = 0o644;
+const LABEL_BYTES_MAX: usize = 63;
+const NAME_RULE: &str = "a name is letters, digits, \"_\" and \"-\", its parts with one \".\" \
+    between, 253 characters at most and 63 a part; no part begins or ends with \"-\", and the last \
+    is no number";
 const UNIT_FOLDER: &str = "/etc/systemd/system";
 /// Where a package's or an administrator's unit may lie.
 const UNIT_FOLDERS: &[&str] = &[
@@ -43,13 +47,20 @@ fn make_all(config: &Path, names: &[String]) -> Result<(), Ended> {
     let key: String = random::bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
     let key_file = place.beside(API_KEY_FILE);
     make(&key_file, &format!("{key}\n"), SECRET_MODE, ", for root alone")?;
+    let held = files::read(&key_file, config::FILE_BYTES_MAX).map_err(failed)?;
+    if held.trim_ascii().is_empty() {
+        let shown = files::quoted(&key_file);
+        return Err((Exit::Config, format!("{shown} is empty; remove it, and run this again")));
+    }
     let identity = tls::server_identity(&front.tls_cert, &front.tls_key)
         .map_err(|error| (Exit::Config, error.cert.and(error.key).err().unwrap_or_default()))?;
     let pin = identity.key_pin.to_string();
     let here = front.listen.address.filter(|address| !address.is_unspecified());
     let here = here.unwrap_or(IpAddr::from([127, 0, 0, 1]));
     let here = url(&Name::Address(here), front.listen.port);
-    make_agent(&place.beside(AGENT_FILE), &texts::agent(&folder, &here, &pin))?;
+    let agent = place.beside(AGENT_FILE);
+    make_agent(&agent, &texts::agent(&folder, &here, &pin))?;
+    check_pins(&agent, &identity.key_pin)?;
     if place.is_installed() {
         make_units()?;
     }
@@ -68,11 +79,23 @@ fn parsed(name: &str) -> Result<Name, Ended> {
         return Ok(Name::Address(address));
     }
     let shown = crate::kernel::escape_controls(name);
-    let wrong = || {
-        (Exit::Usage, format!("--name: \"{shown}\" is no address, and no name; {}", HostName::RULE))
+    let wrong =
+        || (Exit::Usage, format!("--name: \"{shown}\" is no address, and no name; {NAME_RULE}"));
+    if is_dns(name) { Ok(Name::Dns(name.to_owned())) } else { Err(wrong()) }
+}
+
+/// Parts of 1 to 63 characters (RFC 1035), none of which begins or ends with a hyphen; the last is
+/// no number, which only a mistyped address has.
+fn is_dns(name: &str) -> bool {
+    let part = |part: &str| {
+        (1..=LABEL_BYTES_MAX).contains(&part.len())
+            && !part.starts_with('-')
+            && !part.ends_with('-')
     };
-    let name = HostName::parse(name).ok_or_else(wrong)?;
-    Ok(Name::Dns(name.as_str().to_owned()))
+    let last = name.rsplit('.').next().unwrap_or_default();
+    HostName::parse(name).is_some()
+        && name.split('.').all(part)
+        && !last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Makes a file that is not there, and says which of the two it was.
@@ -97,7 +120,8 @@ fn make_pair(front: &Front, given: Vec<Name>) -> Result<(), Ended> {
     let kept = || "there; kept as it is".to_owned();
     if cert.exists() {
         said(key, kept())?;
-        return said(cert, kept());
+        said(cert, kept())?;
+        return check_names(cert, &given);
     }
     let pair = if key.exists() {
         SigningKey::read(key).map_err(|reason| (Exit::Config, reason))?
@@ -111,12 +135,36 @@ fn make_pair(front: &Front, given: Vec<Name>) -> Result<(), Ended> {
     make(cert, &text, SHARED_MODE, &format!(", for {list}"))
 }
 
+/// Who asks for names that a certificate does not have is told how to get them.
+fn check_names(cert: &Path, given: &[Name]) -> Result<(), Ended> {
+    let chain = tls::certificates(cert).map_err(|reason| (Exit::Config, reason))?;
+    let has = chain.first().map(|first| certificate::names(first)).unwrap_or_default();
+    let lacks = given.iter().filter(|name| !has.contains(name)).map(Name::to_string);
+    let lacks = lacks.collect::<Vec<_>>().join(", ");
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    let hint = "move it away and run this again for one that does, from the same key";
+    said(cert, format!("does not name {lacks}; {hint}"))
+}
+
+/// An agent of another pin would refuse this collector. One that has none goes by something else.
+fn check_pins(path: &Path, pin: &Pin) -> Result<(), Ended> {
+    let text = files::read(path, config::FILE_BYTES_MAX).map_err(failed)?;
+    match config::agent_pins(&String::from_utf8_lossy(&text)) {
+        Some(pins) if !pins.is_empty() && !pins.contains(pin) => {
+            said(path, format!("its tls_pin_sha256 is not this collector's; put {pin} into it"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The first is what agents are told. A name with a domain is known to others, an address too; a
 /// bare one perhaps not.
 fn names(front: &Front, given: Vec<Name>) -> Vec<Name> {
     let mut names = given;
     if names.is_empty() {
-        let own = host::names().into_iter().filter(|name| HostName::parse(name).is_some());
+        let own = host::names().into_iter().filter(|name| is_dns(name));
         let (full, bare): (Vec<_>, Vec<_>) = own.partition(|name| name.contains('.'));
         let listens = front.listen.address.filter(|address| !address.is_unspecified());
         names.extend(listens.map(Name::Address));
@@ -143,7 +191,7 @@ pub(super) fn loopback() -> [Name; 3] {
 
 /// An example that nobody has touched says nothing, and points nowhere: it is filled in.
 fn make_agent(path: &Path, text: &str) -> Result<(), Ended> {
-    let there = path.exists().then(|| files::read(path, crate::config::FILE_BYTES_MAX));
+    let there = path.exists().then(|| files::read(path, config::FILE_BYTES_MAX));
     if there.transpose().map_err(failed)?.as_deref() != Some(texts::AGENT.as_bytes()) {
         return make(path, text, SHARED_MODE, ", for this host's own agent");
     }
@@ -173,16 +221,18 @@ fn make_units() -> Result<(), Ended> {
 
 /// What is left to do.
 fn next(place: &Place, front: &Front, pin: &str) -> String {
-    let (config, folder) = (place.config.display(), place.folder.display());
-    let (start, of_config) = if place.is_installed() {
+    let of_config = place.option();
+    let file = |name: &str| texts::word(&place.beside(name).to_string_lossy());
+    let start = if place.is_installed() {
         let units = "tasseograph-collector tasseograph-agent";
-        (format!("  systemctl enable --now {units}\n"), String::new())
+        format!("  systemctl enable --now {units}\n")
     } else {
-        let start = format!(
-            "  export TASSEOGRAPH_API_KEY_FILE={folder}/{API_KEY_FILE}\n  \
-             tasseograph collector -c {config}\n  tasseograph agent -c {folder}/{AGENT_FILE}\n"
-        );
-        (start, format!(" -c {config}"))
+        format!(
+            "  export TASSEOGRAPH_API_KEY_FILE={}\n  \
+             tasseograph collector{of_config}\n  tasseograph agent -c {}\n",
+            file(API_KEY_FILE),
+            file(AGENT_FILE)
+        )
     };
     let reached = super::join::reached(front, None);
     let reached = reached.unwrap_or_else(|_| format!("https://COLLECTOR:{}", front.listen.port));

@@ -40,7 +40,14 @@ fn print(
         .map_err(|problem| (Exit::Config, problem.to_string()))?;
     let mac = Mac::new(key.expose().as_bytes()).sign(host.as_str().as_bytes());
     let key = HostKey { host: host.clone(), mac }.encode();
-    say(&texts::join(host.as_str(), &key, &reached, &identity.key_pin.to_string()))
+    let again = again(&host, &place, given);
+    say(&texts::join(host.as_str(), &key, &reached, &identity.key_pin.to_string(), &again))
+}
+
+/// The command that was given.
+fn again(host: &HostName, place: &Place, given: Option<&str>) -> String {
+    let url = given.map(|url| format!(" --url {}", texts::word(url))).unwrap_or_default();
+    format!("tasseograph agent-config{}{url} {host}", place.option())
 }
 
 /// The collector's URL for other hosts.

@@ -19,6 +19,7 @@ pub(crate) use join::agent_config;
 
 /// Where the units look.
 const INSTALLED: &str = "/etc/tasseograph";
+const CONFIG_FILE: &str = "collector.yaml";
 const API_KEY_FILE: &str = "api_key";
 const AGENT_FILE: &str = "agent.yaml";
 
@@ -52,6 +53,14 @@ impl Place {
     /// The units read this folder and no other.
     fn is_installed(&self) -> bool {
         self.folder == Path::new(INSTALLED)
+    }
+
+    /// How a command names this configuration, for a shell; nothing where it is the default.
+    fn option(&self) -> String {
+        if self.config == Path::new(INSTALLED).join(CONFIG_FILE) {
+            return String::new();
+        }
+        format!(" -c {}", texts::word(&self.config.to_string_lossy()))
     }
 
     fn front(&self) -> Result<Front, Ended> {

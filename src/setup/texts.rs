@@ -64,6 +64,16 @@ fn scalar(text: &str) -> String {
     if is_plain(text) { text.to_owned() } else { serde_json::Value::from(text).to_string() }
 }
 
+/// A word for a shell, in quotes where it could be read as more than one.
+pub(super) fn word(text: &str) -> String {
+    let text = crate::kernel::escape_controls(text);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-:".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte))
 }
@@ -72,15 +82,28 @@ fn is_plain(text: &str) -> bool {
 /// reads them whole before it begins, and who pastes them keeps the shell when one of them fails.
 /// What was there is kept under the time's name. Everything that is filled in is checked to be
 /// plain, so that nothing of it can be a command.
-pub(super) fn join(host: &str, key: &str, url: &str, pin: &str) -> String {
+/// The program is asked for its unit before anything is changed, and the key is put there last: a
+/// host that has one has joined. `again` is the command that printed this.
+pub(super) fn join(host: &str, key: &str, url: &str, pin: &str, again: &str) -> String {
     let lines = agent_lines(url, pin);
     format!(
-        r#"# For a root shell on {host}, or: tasseograph agent-config {host} | ssh root@{host} sh
+        r#"# For a root shell on {host}, or: {again} | ssh root@{host} sh
 # It holds the key of {host}.
 (
 set -eu
+PATH=$PATH:/usr/local/bin
 if ! command -v tasseograph > /dev/null; then
     echo "tasseograph is not on this host; put the program into /usr/local/bin first" >&2
+    exit 1
+fi
+if [ -e /etc/tasseograph/key.pem ]; then
+    echo "this is a collector's host; its agent comes from tasseograph collector --init" >&2
+    echo "if it is none any more, move /etc/tasseograph/key.pem away first" >&2
+    exit 1
+fi
+if ! unit=$(tasseograph agent --unit) || [ -z "$unit" ]; then
+    echo "this program does not run here: $(command -v tasseograph)" >&2
+    echo "put a static one there, of this host's architecture ($(uname -m))" >&2
     exit 1
 fi
 if [ "$(uname -n)" != "{host}" ]; then
@@ -100,14 +123,17 @@ put() (
 put agent.yaml 0644 << 'END'
 {lines}hostname: {host}
 END
+if ! systemctl cat tasseograph-agent.service > /dev/null 2>&1; then
+    cd /etc/systemd/system
+    (umask 022; printf '%s\n' "$unit" > tasseograph-agent.service.new)
+    mv tasseograph-agent.service.new tasseograph-agent.service
+    systemctl daemon-reload
+    cd /etc/tasseograph
+fi
+systemctl enable tasseograph-agent
 put api_key 0600 << 'END'
 {key}
 END
-if ! systemctl cat tasseograph-agent.service > /dev/null 2>&1; then
-    (umask 022; tasseograph agent --unit > /etc/systemd/system/tasseograph-agent.service)
-    systemctl daemon-reload
-fi
-systemctl enable tasseograph-agent
 systemctl restart tasseograph-agent
 systemctl status --no-pager --lines 3 tasseograph-agent
 )
@@ -145,6 +171,21 @@ mod tests {
         assert_eq!(filled, [agents[0], agents[1], &pin]);
         let filled = changed(AGENT, &agent("/x", url, PIN));
         assert_eq!(filled, [agents[0], "state_file: /x/last_timestamp", agents[1], &pin]);
+    }
+
+    #[test]
+    fn a_word_is_one_word_to_a_shell() {
+        for (text, expected) in [
+            ("/etc/tasseograph", "/etc/tasseograph"),
+            ("https://c:9311", "https://c:9311"),
+            ("https://[::1]:1", "'https://[::1]:1'"),
+            ("/a b", "'/a b'"),
+            ("/it's", r"'/it'\''s'"),
+            ("/a\nb", r"'/a\x0ab'"),
+            ("", "''"),
+        ] {
+            assert_eq!(word(text), expected);
+        }
     }
 
     #[test]

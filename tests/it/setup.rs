@@ -98,6 +98,11 @@ fn init_overwrites_nothing() {
     assert_eq!(contents(), before);
     let said = text(&again.stdout);
     assert_eq!(said.matches(": there; kept as it is\n").count(), MADE.len(), "{said}");
+    assert!(said.contains("cert.pem: does not name other.example.org; move it away"), "{said}");
+    assert!(
+        !said.contains("tls_pin_sha256 is not"),
+        "an agent without pins goes by others: {said}"
+    );
     let names = fs::read_dir(folder.path("tg")).unwrap().count();
     assert_eq!(names, MADE.len(), "nothing is left beside them");
 }
@@ -199,9 +204,54 @@ fn the_certificate_is_as_openssl_and_curl_want_it() {
     assert_eq!(stored(&folder, "web-2"), lines(0, 3));
 }
 
+/// What is kept and cannot work is named, with what to do.
+#[test]
+fn what_is_kept_and_is_no_use_is_said() {
+    let folder = Folder::new();
+    must_succeed(&init(&folder, &["--name", "c.example.org"]));
+    let same = init(&folder, &["--name", "c.example.org"]);
+    must_succeed(&same);
+    assert!(!text(&same.stdout).contains("does not name"), "{same:?}");
+    assert!(!text(&same.stdout).contains("tls_pin_sha256 is not"), "{same:?}");
+
+    let agent = folder.path("tg/agent.yaml");
+    let other = "9a".repeat(32);
+    fs::write(&agent, format!("collector_url: https://c\ntls_pin_sha256: [{other}]\n")).unwrap();
+    let said = init(&folder, &[]);
+    must_succeed(&said);
+    let expected = "agent.yaml: its tls_pin_sha256 is not this collector's; put ";
+    assert!(text(&said.stdout).contains(expected), "{said:?}");
+
+    fs::write(folder.path("tg/api_key"), "\n").unwrap();
+    let refused = init(&folder, &[]);
+    assert_eq!(refused.status.code(), Some(78));
+    let error = text(&refused.stderr);
+    assert!(error.contains("api_key\" is empty; remove it, and run this again\n"), "{error}");
+    assert_eq!(fs::read_to_string(folder.path("tg/api_key")).unwrap(), "\n", "kept");
+}
+
+/// What is printed to be pasted is one word where it was one.
+#[test]
+fn a_folder_with_a_space_is_printed_in_quotes() {
+    let folder = Folder::new();
+    let config = folder.path("t g/collector.yaml");
+    let made = run(&["collector", "--init", "-c", config.to_str().unwrap()]);
+    must_succeed(&made);
+    let said = text(&made.stdout);
+    let quoted = |name: &str| format!("'{}'", folder.path("t g").join(name).display());
+    for expected in [
+        format!("\n  export TASSEOGRAPH_API_KEY_FILE={}\n", quoted("api_key")),
+        format!("\n  tasseograph collector -c {}\n", quoted("collector.yaml")),
+        format!("\n  tasseograph agent -c {}\n", quoted("agent.yaml")),
+        format!("\n  tasseograph agent-config -c {} HOST | ", quoted("collector.yaml")),
+    ] {
+        assert!(said.contains(&expected), "{expected}:\n{said}");
+    }
+}
+
 #[test]
 fn names_are_checked_before_anything_is_made() {
-    for name in ["a b", "", "https://c", "-c,é"] {
+    for name in ["a b", "", "https://c", "-c,é", "999.1.1.1", "-a", "a-.b", "a.", "a..b", "7"] {
         let folder = Folder::new();
         let refused = init(&folder, &["--name", name]);
         assert_eq!(refused.status.code(), Some(64), "{name}");
@@ -241,6 +291,12 @@ fn who_may_not_write_there_is_told_where_he_may() {
 
 /// The snippet with the paths of this test, and what it starts as a list of words.
 fn joined(folder: &Folder, snippet: &str) -> (Output, String) {
+    let program = format!("#!/bin/sh\nexec {} \"$@\"\n", binary().display());
+    joined_by(folder, snippet, &program)
+}
+
+/// As `joined`, with what lies on that host as the program.
+fn joined_by(folder: &Folder, snippet: &str, tasseograph: &str) -> (Output, String) {
     let bin = folder.path("bin");
     fs::create_dir_all(&bin).unwrap();
     let program = |name: &str, text: &str| {
@@ -251,7 +307,7 @@ fn joined(folder: &Folder, snippet: &str) -> (Output, String) {
     // No unit is known yet.
     let systemctl = "#!/bin/sh\necho \"$@\" >> \"$LOG\"\n[ \"$1\" != cat ]\n";
     program("systemctl", systemctl);
-    program("tasseograph", &format!("#!/bin/sh\nexec {} \"$@\"\n", binary().display()));
+    program("tasseograph", tasseograph);
     let root = folder.path("other");
     fs::create_dir_all(root.join("systemd")).unwrap();
     let snippet = snippet
@@ -320,6 +376,39 @@ fn a_second_host_joins_by_what_agent_config_prints() {
     names.sort();
     assert_eq!(names.len(), 3, "{names:?}");
     assert_eq!(fs::read_to_string(there.join(&names[1])).unwrap(), agent, "{names:?}");
+}
+
+#[test]
+fn a_host_that_cannot_join_is_left_as_it_is() {
+    let folder = Folder::new();
+    must_succeed(&init(&folder, &[]));
+    let config = folder.path("tg/collector.yaml");
+    let config = config.to_str().unwrap();
+    let url = "https://c:9311";
+    let printed = ["agent-config", "web-1", "-c", config, "--url", url];
+    let printed = tasseograph(&printed).env_remove("TASSEOGRAPH_API_KEY").output().unwrap();
+    must_succeed(&printed);
+    let snippet = text(&printed.stdout);
+    let again = format!(": tasseograph agent-config -c {config} --url {url} web-1 | ssh ");
+    assert!(snippet.lines().next().unwrap().contains(&again), "{snippet}");
+
+    let there = folder.path("other/tg");
+    for program in ["#!/bin/sh\nexit 126\n", "#!/bin/sh\n"] {
+        let (output, started) = joined_by(&folder, &snippet, program);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text(&output.stderr).contains("this program does not run here: "), "{output:?}");
+        assert_eq!(started, "", "nothing is started");
+        assert!(!there.exists(), "a file would say that it has joined");
+    }
+    fs::create_dir_all(&there).unwrap();
+    fs::write(there.join("key.pem"), "").unwrap();
+    fs::write(there.join("api_key"), "the shared one\n").unwrap();
+    let (output, started) = joined(&folder, &snippet);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let error = text(&output.stderr);
+    assert!(error.contains("its agent comes from tasseograph collector --init"), "{error}");
+    assert_eq!(started, "");
+    assert_eq!(fs::read_to_string(there.join("api_key")).unwrap(), "the shared one\n");
 }
 
 #[test]
