@@ -109,14 +109,15 @@ fn a_healthy_log_is_ok_and_an_empty_one_is_an_error() {
 #[test]
 fn a_report_begins_with_what_is_worst() {
     let collector = Collector::start();
-    assert_eq!(post(collector.port, r#"{"hostname":"well-1","lines":["[ 1.5] x"]}"#).status, 200);
-    collector.wait_analysed();
     let db = collector.folder.path("t.db");
     let shown = || {
         let output = run(&["report", "--db", db.to_str().unwrap()]);
         must_succeed(&output);
         text(&output.stdout)
     };
+    assert!(shown().starts_with("no host has posted yet; systemctl status tasseograph-agent "));
+    assert_eq!(post(collector.port, r#"{"hostname":"well-1","lines":["[ 1.5] x"]}"#).status, 200);
+    collector.wait_analysed();
     let healthy = shown();
     assert!(healthy.starts_with("SELECT status, COUNT(*) FROM results GROUP BY status;\n\n"));
     for title in [

@@ -73,7 +73,7 @@ fn its_playbook_is_one() {
     for play in plays.as_sequence().unwrap() {
         assert!(play["hosts"].is_string());
         let handlers = play["handlers"].as_sequence().unwrap();
-        let handled: Vec<_> = handlers.iter().map(|handler| &handler["name"]).collect();
+        let handled: Vec<_> = handlers.iter().map(|handler| &handler["listen"]).collect();
         for task in play["tasks"].as_sequence().unwrap().iter().chain(handlers) {
             let keys = task.as_mapping().unwrap().keys().map(|key| key.as_str().unwrap());
             let modules: Vec<_> = keys.filter(|key| key.starts_with("ansible.builtin.")).collect();

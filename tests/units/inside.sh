@@ -80,7 +80,7 @@ no_drop_in() {
 readme() (
   sudo() { "$@"; }
   scp() { cp "$1" /shared/tasseograph; }
-  ssh() { cat >/shared/join.new && mv /shared/join.new /shared/join.sh; }
+  ssh() { [[ $2 = mv ]] || { cat >/shared/join.new && mv /shared/join.new /shared/join.sh; }; }
   cd "$2" || exit 1
   # shellcheck source=/dev/null
   . "/units/$1.sh"
@@ -157,6 +157,20 @@ watchdogs() {
   done
 }
 
+# A program that does not run here changes nothing.
+bad_upgrade() {
+  local pid unit=/etc/systemd/system/tasseograph-agent.service
+  pid=$(pid_of agent)
+  mkdir -p /units/broken
+  printf 'no program\n' >/units/broken/tasseograph
+  chmod 0755 /units/broken/tasseograph
+  readme upgrade /units/broken
+  check "bad upgrade: the agent runs on" test "$(pid_of agent)" = "$pid"
+  check "bad upgrade: the program is the old one" \
+    cmp -s /usr/local/bin/tasseograph /units/first/tasseograph
+  check "bad upgrade: the unit is whole" grep -q '^ExecStart=' $unit
+}
+
 upgrade() {
   local pid
   pid=$(pid_of agent)
@@ -169,6 +183,40 @@ upgrade() {
     cmp -s "/proc/$(pid_of agent)/exe" /units/new/tasseograph
   check "upgrade: a record before it is stored once" stored_once "before the upgrade"
   check "upgrade: a record during it is stored once" stored_once "during the upgrade"
+}
+
+# What an operator changes later, on a host without openssl.
+changes() {
+  local key cert pid
+  cd /etc/tasseograph || return
+  key=$(cat api_key) cert=$(cat cert.pem) pid=$(pid_of collector)
+  readme another-key /
+  check "another key: the collector is started again" is_new_pid collector "$pid"
+  check "another key: it is a new one" test "$(wc -c <api_key)" = 65 -a "$(cat api_key)" != "$key"
+  check "another key: the one before it is kept" test "$(cat api_key_previous)" = "$key"
+  mark "with the previous key"
+  check "another key: the agent still has the old one" stored_once "with the previous key"
+  systemctl restart tasseograph-agent
+  mark "with the new key"
+  check "another key: and then the new one" stored_once "with the new key"
+  readme one-key /
+  check "another key: the old one is gone" test ! -e api_key_previous
+  check "another key: the collector is active" active collector
+
+  readme another-certificate /
+  check "another certificate: it is a new one" test -s cert.pem -a "$(cat cert.pem)" != "$cert"
+  systemctl restart tasseograph-collector tasseograph-agent
+  mark "with another certificate"
+  check "another certificate: the pin is kept" stored_once "with another certificate"
+
+  echo a-key >openai_api_key
+  readme model /
+  check "a model: its key is handed over" \
+    test -r /run/credentials/tasseograph-collector.service/OPENAI_API_KEY
+  rm -r /etc/systemd/system/tasseograph-collector.service.d
+  systemctl daemon-reload
+  systemctl restart tasseograph-collector
+  check "after the changes both units are active" both_active
 }
 
 # What is wrong is said, with what to do about it.
@@ -269,7 +317,9 @@ as_collector() {
   privileges
   ends_and_returns
   watchdogs
+  bad_upgrade
   upgrade
+  changes
   twins
   if [[ $MODE = nspawn ]]; then removal; else
     flood

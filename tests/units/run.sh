@@ -87,6 +87,10 @@ root_for() {
   block '### One host' 2 >"$root/units/report.sh"
   block '### Another host' 1 >"$root/units/another-host.sh"
   block '## Upgrade and removal' 1 >"$root/units/upgrade.sh"
+  block '### Another key' 1 >"$root/units/another-key.sh"
+  block '### Another key' 2 >"$root/units/one-key.sh"
+  block '### Another certificate' 1 >"$root/units/another-certificate.sh"
+  block '### A model' 1 >"$root/units/model.sh"
   block '## Upgrade and removal' 2 >"$root/units/remove.sh"
   for script in "$root"/units/*.sh; do
     [[ -s $script ]] || fail "README.md lacks the commands of $(basename "$script")"
