@@ -9,7 +9,8 @@ set -u
 
 STATE=/units/state
 DB=/var/lib/tasseograph/tasseograph.db
-MARK=tasseograph-units
+# The kernel keeps what earlier runs wrote.
+MARK=tasseograph-units-$RUN
 STEP_SECONDS=60
 [[ $MODE = nspawn ]] || STEP_SECONDS=240
 FLOOD=20000

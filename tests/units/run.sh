@@ -96,7 +96,7 @@ root_for() {
     [[ -s $script ]] || fail "README.md lacks the commands of $(basename "$script")"
   done
   install -m 0755 "$HERE/inside.sh" "$root/units/inside.sh"
-  printf 'ROLE=%s\nMODE=%s\n' "$role" "$MODE" >"$root/units/settings"
+  printf 'ROLE=%s\nMODE=%s\nRUN=%s\n' "$role" "$MODE" "${work##*.}" >"$root/units/settings"
   cat >"$root/etc/systemd/system/units.service" <<'UNIT'
 [Unit]
 Description=checks of the units
