@@ -14,6 +14,7 @@ mod event_form;
 mod journal;
 mod prefix;
 mod record;
+mod tag;
 mod text;
 mod trace;
 

@@ -6,6 +6,7 @@
 //! drives it.
 
 use super::record::FACILITIES;
+use super::tag::{KERNEL_TAGS, after_kernel_tag, has_pid, is_driver, is_program_name};
 use super::{Caller, Level};
 
 /// What the layers have told, and what is left of the line.
@@ -278,45 +279,6 @@ impl<'a> Prefix<'a> {
     }
 }
 
-/// Who passes the kernel's text on, as syslog names it.
-const KERNEL_TAGS: [&str; 4] = ["kernel", "Kernel", "vmunix", "klogd"];
-
-/// What follows `kernel: `, `kernel[0]: `, `kernel:`.
-fn after_kernel_tag(text: &str) -> Option<&str> {
-    let rest = KERNEL_TAGS.iter().find_map(|tag| text.strip_prefix(tag))?;
-    let rest = match rest.strip_prefix('[') {
-        Some(pid) => {
-            pid.trim_start_matches(|digit: char| digit.is_ascii_digit()).strip_prefix(']')?
-        }
-        None => rest,
-    };
-    rest.strip_prefix(':').map(after_blank)
-}
-
-/// `sshd[71]:`
-fn has_pid(word: &str) -> bool {
-    let named = word.strip_suffix("]:").and_then(|word| word.rsplit_once('['));
-    named.is_some_and(|(name, pid)| !name.is_empty() && all_digits(pid))
-}
-
-/// `sudo:`, `systemd-logind:`, `/usr/sbin/cron:`.
-fn is_program_name(word: &str) -> bool {
-    let of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./@+".contains(&byte);
-    let name = word.strip_suffix(':').unwrap_or("");
-    !name.is_empty() && name.bytes().all(of_name)
-}
-
-/// Whether `EDAC MC0:`, `nvme nvme1:`, `Memory failure:` is more likely than a host and its
-/// program: the kernel numbers its devices, and begins few other lines so.
-fn is_driver(first: &str, word: &str) -> bool {
-    DRIVER_WORDS.contains(&first) || word.bytes().any(|byte| byte.is_ascii_digit())
-}
-
-const DRIVER_WORDS: [&str; 16] = [
-    "ACPI", "AMD", "BTRFS", "Buffer", "EDAC", "Hardware", "Machine", "Memory", "NMI", "PCI",
-    "block", "md", "net", "nvme", "scsi", "thermal",
-];
-
 /// `[   12.345678]` as the kernel itself writes it, which is nearly every stamp.
 fn plain_stamp(text: &str) -> Option<(u64, &str)> {
     let bytes = text.as_bytes().strip_prefix(b"[")?;
@@ -496,7 +458,7 @@ fn is_like(text: &str, shape: &str) -> bool {
     text.len() == shape.len() && text.bytes().zip(shape.bytes()).all(like)
 }
 
-fn after_blank(text: &str) -> &str {
+pub(super) fn after_blank(text: &str) -> &str {
     text.strip_prefix([' ', '\u{a0}']).unwrap_or(text)
 }
 
@@ -508,7 +470,7 @@ fn after_word(text: &str) -> &str {
     text.split_once(' ').map_or(text, |(_, rest)| rest)
 }
 
-fn all_digits(text: &str) -> bool {
+pub(super) fn all_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 

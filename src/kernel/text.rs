@@ -101,8 +101,8 @@ enum Form {
 impl<'a> Reader<'a> {
     fn read(&mut self, line: &'a str) {
         if is_blank(line) || is_journal_note(line) {
-            // What programs put between two records of /dev/kmsg parts none of their lines, nor does
-            // a blank line of a message part an entry.
+            // What programs put between two records of /dev/kmsg parts none of their lines, nor
+            // does a blank line of a message part an entry.
             self.last = self.last.filter(|last| last.form != Form::Line);
             return;
         }
