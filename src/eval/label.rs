@@ -34,6 +34,8 @@ pub(super) struct Expected {
 impl Label {
     /// All problems at once, each with its key.
     pub(super) fn parse(json: &[u8]) -> Result<Self, Vec<String>> {
+        // As some editors begin a file.
+        let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
         let value: Value =
             serde_json::from_slice(json).map_err(|error| vec![format!("no JSON: {error}")])?;
         let mut reader = Reader { problems: Vec::new() };
@@ -54,6 +56,8 @@ struct Reader {
     problems: Vec<String>,
 }
 
+const EXPECTED_KEYS: [&str; 4] = ["status", "accept_status", "issues", "accept_category"];
+const ISSUE_KEYS: [&str; 2] = ["category", "must_match"];
 const STATUSES: &str = "is not ok, warning or critical";
 const CATEGORIES: &str = "is not memory, storage, network, thermal or driver";
 
@@ -63,6 +67,7 @@ impl Reader {
             self.problems.push("expected: missing, or no object".to_owned());
             return None;
         };
+        self.strangers("expected", expected, &EXPECTED_KEYS);
         let status =
             self.word("expected.status", expected.get("status"), Status::from_name, STATUSES);
         let mut accept_status =
@@ -90,11 +95,16 @@ impl Reader {
     }
 
     fn issue(&mut self, at: usize, issue: &Value) -> Option<Expected> {
-        let key = |name: &str| format!("expected.issues[{at}].{name}");
+        let of = format!("expected.issues[{at}]");
+        let key = |name: &str| format!("{of}.{name}");
+        self.strangers(&of, issue, &ISSUE_KEYS);
         let category =
             self.word(&key("category"), issue.get("category"), Category::from_name, CATEGORIES);
         let must_match = match issue.get("must_match").and_then(Value::as_str) {
             None => Err("missing, or no text".to_owned()),
+            Some("") => {
+                Err("empty, which every line matches; name what shows the issue".to_owned())
+            }
             Some(pattern) => compiled(pattern),
         };
         match must_match {
@@ -104,6 +114,14 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// A key that is misspelt would be left out of the figures without a word.
+    fn strangers(&mut self, of: &str, value: &Value, known: &[&str]) {
+        let keys = value.as_object().into_iter().flatten().map(|(key, _)| key);
+        let strange = keys.filter(|key| !known.contains(&key.as_str()));
+        let known = known.join(", ");
+        self.problems.extend(strange.map(|key| format!("{of}.{key}: not one of {known}")));
     }
 
     fn word<T>(
@@ -180,6 +198,8 @@ mod tests {
         let least = Label::parse(br#"{"ambiguous": true, "expected": {"status": "ok"}}"#).unwrap();
         assert_eq!((least.group.as_str(), least.ambiguous), ("healthy", true));
         assert!(least.is_healthy() && least.marks.is_empty());
+        let marked = b"\xef\xbb\xbf{\"expected\": {\"status\": \"ok\"}}";
+        assert!(Label::parse(marked).is_ok(), "with the mark that some editors set");
     }
 
     #[test]
@@ -205,6 +225,15 @@ mod tests {
                     "expected.issues[0].category: \"x\"",
                     "expected.issues[0].must_match: missing",
                     "expected.issues[1].must_match: \"a(?=b)\" is no regular expression",
+                ],
+            ),
+            (
+                r#"{"expected": {"status": "ok", "accept_statuses": ["warning"], "issues": [
+                     {"category": "memory", "must_match": "", "must_mach": "UE"}]}}"#,
+                &[
+                    "expected.accept_statuses: not one of status, accept_status, issues, ",
+                    "expected.issues[0].must_mach: not one of category, must_match",
+                    "expected.issues[0].must_match: empty, which every line matches",
                 ],
             ),
         ] {
