@@ -93,12 +93,15 @@ demo: build
 bench:
 	$(CARGO) bench --locked
 
-# The signature table on a folder of labelled logs, beside two simple ways to raise an alarm.
+# The signature table on a folder of labelled logs, beside two simple ways to raise an alarm; with
+# CONFIG= the endpoints of a collector's configuration, with RESUME= its finished runs kept in a file.
 CORPUS ?= ../shared/corpus
+EVAL = --corpus "$(CORPUS)" --baseline $(if $(CONFIG),-c "$(CONFIG)") \
+	$(if $(RESUME),--resume "$(RESUME)")
 
 eval:
 	@if test -d "$(CORPUS)"; then $(MAKE) -s build && \
-		dist/tasseograph eval --corpus "$(CORPUS)" --baseline; \
+		dist/tasseograph eval $(EVAL); \
 	else echo "eval: skipped: no folder $(CORPUS); name one of labelled logs with CORPUS="; fi
 
 # Both daemons killed at random and at named points while lines are written to the kernel log, then
