@@ -60,9 +60,14 @@ mod wire;
 /// The whole program: arguments in, exit code out.
 pub fn main() -> std::process::ExitCode {
     let environment = sys::env::Environment::read();
-    let command = match cli::parse(std::env::args_os()) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let monitor = cli::status_wanted(&arguments);
+    let command = match cli::parse(arguments) {
         Ok(command) => command,
         Err(reason) => {
+            if let Some(format) = monitor {
+                return analyze::run_unknown(&reason, format).into();
+            }
             sys::out::complain(&reason);
             return exit::Exit::Usage.into();
         }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use super::input::{read, text_at_all};
 use super::{Analysis, Analyst, Blame, Unavailable};
 use crate::analysis::Status;
@@ -15,7 +17,13 @@ use crate::sys::{files, out, probe, terminal};
 
 pub(crate) fn run(wanted: &Analyze, environment: &Environment) -> Exit {
     let (exit, printed) = match judge(wanted, environment) {
-        Ok((status, text)) => (exit_of(status, wanted.exit_status), out::print(&text)),
+        Ok(told) => {
+            if let Some(why) = &told.unanswered {
+                out::complain(why);
+            }
+            (exit_of(&told, wanted.exit_status), out::print(&told.text))
+        }
+        Err((_, reason)) if wanted.exit_status => return run_unknown(&reason, wanted.format),
         Err((exit, reason)) => {
             out::complain(&reason);
             (exit, true)
@@ -31,21 +39,40 @@ pub(crate) fn run(wanted: &Analyze, environment: &Environment) -> Exit {
     }
 }
 
-/// `None`: the findings say nothing about the log.
-fn exit_of(status: Option<Status>, wanted: bool) -> Exit {
-    match status {
+/// Tells a monitoring system why nothing was judged: it shows stdout, and may show nothing else.
+pub(crate) fn run_unknown(reason: &str, format: Format) -> Exit {
+    out::complain(reason);
+    let text = match format {
+        Format::Text => format!("unknown: {reason}\n"),
+        Format::Json => {
+            format!("{:#}\n", json!({"status": "unknown", "issues": [], "notes": [reason]}))
+        }
+    };
+    // Whether it could be told or not.
+    let _ = out::print(&text);
+    Exit::Unknown
+}
+
+/// What is said of a log.
+struct Told {
+    /// `None`: the findings say nothing about it.
+    status: Option<Status>,
+    text: String,
+    /// Why no endpoint answered, where the findings are the signature table's for that.
+    unanswered: Option<String>,
+}
+
+fn exit_of(told: &Told, wanted: bool) -> Exit {
+    match told.status {
         None => Exit::Failed,
         Some(Status::Warning) if wanted => Exit::Warning,
         Some(Status::Critical) if wanted => Exit::Critical,
+        Some(_) if told.unanswered.is_some() => Exit::Failed,
         Some(_) => Exit::Ok,
     }
 }
 
-/// The status, where there is one, and what to print.
-fn judge(
-    wanted: &Analyze,
-    environment: &Environment,
-) -> Result<(Option<Status>, String), (Exit, String)> {
+fn judge(wanted: &Analyze, environment: &Environment) -> Result<Told, (Exit, String)> {
     let analyst = match &wanted.config {
         None => Analyst::builtin(),
         Some(path) => analyst(path, environment).map_err(|reason| (Exit::Config, reason))?,
@@ -59,16 +86,17 @@ fn judge(
         return Err(failed(format!("{name} holds no kernel log lines")));
     }
     let analysed = analyst.analyse(&log.records, &[]);
-    let analysis = analysed.map_err(|Unavailable { reasons, blame, .. }| {
-        let what = match blame {
-            Blame::Nobodys => "no endpoint can analyse",
-            Blame::Deltas | Blame::Doubtful | Blame::Spent => "no answer can be used",
-        };
-        failed(format!("{what}: {}", reasons.join("; ")))
-    })?;
-    let Analysis { verdict, provider, model, fell_over, .. } = &analysis;
-    let notes = fell_over.iter().chain(&verdict.complaints).map(String::as_str).collect();
-    let judged = Judged::new(&name, &log, verdict, (provider, model), notes);
+    let unanswered = analysed.as_ref().err().map(why_not);
+    let judged = match &analysed {
+        Ok(Analysis { verdict, provider, model, fell_over, .. }) => {
+            let notes = fell_over.iter().chain(&verdict.complaints).map(String::as_str).collect();
+            Judged::new(&name, &log, verdict, (provider, model), notes)
+        }
+        Err(Unavailable { verdict, .. }) => {
+            let notes = unanswered.iter().chain(&verdict.complaints).map(String::as_str).collect();
+            Judged::new(&name, &log, verdict, ("builtin", "signatures"), notes).unanswered()
+        }
+    };
     let text = match wanted.format {
         Format::Json => format!("{:#}\n", judged.object()),
         Format::Text => {
@@ -76,7 +104,15 @@ fn judge(
             render_judged(&judged, look, wanted.exit_status)
         }
     };
-    Ok((judged.status(), text))
+    Ok(Told { status: judged.status(), text, unanswered })
+}
+
+fn why_not(Unavailable { reasons, blame, .. }: &Unavailable) -> String {
+    let what = match blame {
+        Blame::Nobodys => "no endpoint can analyse",
+        Blame::Deltas | Blame::Doubtful | Blame::Spent => "no answer can be used",
+    };
+    format!("{what}: {}", reasons.join("; "))
 }
 
 /// The endpoints of a collector's configuration; whoever does not ask them needs no keys.

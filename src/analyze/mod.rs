@@ -12,7 +12,7 @@ mod questions;
 mod secrets;
 
 pub(crate) use analyst::{Analysis, Analyst, Blame, Unavailable};
-pub(crate) use command::{endpoints, run};
+pub(crate) use command::{endpoints, run, run_unknown};
 pub(crate) use endpoint::asking;
 pub(crate) use explain::run_explain;
 pub(crate) use progress::Progress;

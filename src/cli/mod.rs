@@ -110,6 +110,13 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     (spec.make)(&given).map_err(|error| see(format!("{}: {error}", spec.name)))
 }
 
+/// In which form a monitoring system wants to be told, also by a command line that cannot be used.
+pub(crate) fn status_wanted(arguments: &[OsString]) -> Option<Format> {
+    let any = |words: &[&str]| arguments.iter().any(|given| words.iter().any(|word| given == word));
+    let format = if any(&["json", "--format=json"]) { Format::Json } else { Format::Text };
+    any(&["--exit-status"]).then_some(format)
+}
+
 /// The options and the argument of one command as they were given.
 #[derive(Default)]
 struct Given {

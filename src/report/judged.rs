@@ -17,8 +17,12 @@ pub(crate) struct Judged<'a> {
     provider: &'a str,
     model: &'a str,
     notes: Vec<&'a str>,
+    /// No endpoint answered: what is found is the signature table's, and nothing is no answer.
+    unanswered: bool,
 }
 
+const NOBODY_SAYS: &str =
+    "unknown: no endpoint answered, and the signature table alone finds no fault";
 const NOTHING_SAID: &str =
     "unknown: no line is the kernel's in a known form; 0 findings say nothing";
 
@@ -31,7 +35,11 @@ impl<'a> Judged<'a> {
         by: (&'a str, &'a str),
         notes: Vec<&'a str>,
     ) -> Self {
-        Self { name, log, verdict, provider: by.0, model: by.1, notes }
+        Self { name, log, verdict, provider: by.0, model: by.1, notes, unanswered: false }
+    }
+
+    pub(crate) fn unanswered(self) -> Self {
+        Self { unanswered: true, ..self }
     }
 
     /// `None`: a file that is no kernel log, or of programs alone, has no findings either, and is
@@ -39,7 +47,8 @@ impl<'a> Judged<'a> {
     pub(crate) fn status(&self) -> Option<Status> {
         let nothing_known = self.log.unreadable + self.log.programs == self.log.records.len();
         let nothing_said = nothing_known && self.verdict.issues.is_empty();
-        (!nothing_said).then_some(self.verdict.status)
+        let nobody_says = self.unanswered && self.verdict.status == Status::Ok;
+        (!nothing_said && !nobody_says).then_some(self.verdict.status)
     }
 
     /// For programs.
@@ -144,14 +153,17 @@ pub(crate) fn render_judged(judged: &Judged<'_>, look: Look, status_first: bool)
 }
 
 fn said(judged: &Judged<'_>, look: Look) -> String {
-    let Some(status) = judged.status() else {
-        return look.folded(Ink::Warning, NOTHING_SAID, 0);
+    let mut text = match judged.status() {
+        None if judged.unanswered => look.folded(Ink::Warning, NOBODY_SAYS, 0),
+        None => look.folded(Ink::Warning, NOTHING_SAID, 0),
+        Some(status) => {
+            let count = judged.verdict.issues.len();
+            let (provider, model) = (judged.provider, judged.model);
+            let findings = if count == 1 { "finding" } else { "findings" };
+            let said = format!("{}: {count} {findings} by {provider} ({model})", status.name());
+            look.folded(Ink::of(status), &said, 0)
+        }
     };
-    let count = judged.verdict.issues.len();
-    let (provider, model) = (judged.provider, judged.model);
-    let findings = if count == 1 { "finding" } else { "findings" };
-    let said = format!("{}: {count} {findings} by {provider} ({model})", status.name());
-    let mut text = look.folded(Ink::of(status), &said, 0);
     for note in &judged.notes {
         text.push_str(&look.folded(Ink::Plain, &format!("note: {note}"), 0));
     }

@@ -64,25 +64,56 @@ fn a_status_is_an_exit_code_where_it_is_asked_for() {
     }
     let log = folder.write("log", BAD);
     let log = log.to_str().unwrap();
-    let down = Scripted::start(|_, _| Act::Close);
-    let down = folder.write("down.yaml", &format!("llm_endpoints:\n{}", down.endpoint("")));
     let broken = folder.write("broken.yaml", "llm_endpoints: []\n");
     for (what, arguments, plain) in [
         ("no such file", &["/nonexistent/log"][..], 1),
         ("a broken configuration", &["-c", broken.to_str().unwrap(), log], 78),
-        ("no endpoint answers", &["-c", down.to_str().unwrap(), log], 1),
+        ("wrong usage", &["--frobnicate", log], 64),
     ] {
-        let code = |first: &[&str]| {
+        let told = |first: &[&str], code: i32| {
             let output = run(&[first, arguments].concat());
             assert!(!output.stderr.is_empty(), "{what}");
-            output.status.code()
+            assert_eq!(output.status.code(), Some(code), "{what}");
+            text(&output.stdout)
         };
-        assert_eq!(code(&["analyze"]), Some(plain), "{what}");
-        assert_eq!(code(&["analyze", "--exit-status"]), Some(3), "{what}");
+        assert_eq!(told(&["analyze"], plain), "", "{what}");
+        let shown = told(&["analyze", "--exit-status"], 3);
+        assert!(shown.starts_with("unknown: "), "{what}: {shown}");
+        let shown = told(&["analyze", "--exit-status", "--format", "json"], 3);
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!((&shown["status"], &shown["issues"]), (&json!("unknown"), &json!([])), "{what}");
+        assert!(shown["notes"][0].is_string(), "{what}: {shown}");
     }
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let output = tasseograph(&["analyze", "--exit-status", log]).stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "what was found could not be said");
+}
+
+/// What the signature table finds is said, whoever does not answer.
+#[test]
+fn without_an_answer_the_findings_of_the_table_are_printed() {
+    let folder = Folder::new();
+    let down = Scripted::start(|_, _| Act::Close);
+    let down = folder.write("down.yaml", &format!("llm_endpoints:\n{}", down.endpoint("")));
+    let down = down.to_str().unwrap();
+    for (log, status, begin) in [
+        (BAD, 2, "critical: 1 finding by builtin (signatures)\nnote: no endpoint can analyse: "),
+        (WARNING, 1, "warning: 1 finding by builtin (signatures)\nnote: no endpoint can analyse: "),
+        (HEALTHY, 3, "unknown: no endpoint answered, and the signature table alone finds no fault"),
+    ] {
+        let path = folder.write("log", log);
+        let path = path.to_str().unwrap();
+        let output = run(&["analyze", "--exit-status", "-c", down, path]);
+        assert_eq!(output.status.code(), Some(status), "{log}");
+        let shown = text(&output.stdout);
+        assert!(shown.starts_with(begin), "{shown}");
+        let output = run(&["analyze", "--format", "json", "-c", down, path]);
+        assert_eq!(output.status.code(), Some(1), "{log}");
+        let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(shown["status"], begin.split(':').next().unwrap());
+        assert_eq!(shown["by"], json!({"provider": "builtin", "model": "signatures"}));
+        assert!(shown["notes"][0].as_str().unwrap().contains("llm_endpoints[0]"), "{shown}");
+    }
 }
 
 /// What it prints to a terminal of this width.
