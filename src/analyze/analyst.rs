@@ -71,6 +71,8 @@ pub(crate) struct Unavailable {
     pub(crate) blame: Blame,
     /// All of them failed for their own sake.
     pub(crate) outage: bool,
+    /// One of them at least may get well by itself.
+    pub(crate) ailing: bool,
     /// The soonest that an endpoint asks to be tried again.
     pub(crate) retry_after: Option<Duration>,
     /// Of what was answered, and of the signature table.
@@ -169,10 +171,19 @@ impl Analyst {
         records: &[Record],
         missing: &[SeqRange],
     ) -> Result<Analysis, Unavailable> {
-        let mut progress = Progress::default();
+        self.analyse_on(records, missing, &mut Progress::default())
+    }
+
+    /// Likewise, without what this progress has an answer to already.
+    pub(crate) fn analyse_on(
+        &self,
+        records: &[Record],
+        missing: &[SeqRange],
+        progress: &mut Progress,
+    ) -> Result<Analysis, Unavailable> {
         loop {
             let before = progress.left_of(records.len());
-            match self.go_on("", records, missing, &mut progress) {
+            match self.go_on("", records, missing, progress) {
                 Err(put_off)
                     if !put_off.outage
                         && put_off.blame == Blame::Nobodys
@@ -382,6 +393,7 @@ fn unavailable(one: &mut Try<'_>, unanswered: Vec<Unanswered>) -> Unavailable {
     Unavailable {
         blame,
         outage: any(Cause::Endpoints),
+        ailing: one.ailing,
         retry_after: unanswered.last().and_then(|why| why.retry_after),
         reasons: unanswered.into_iter().flat_map(|why| why.reasons).collect(),
         calls: one.progress.take_calls(),

@@ -296,6 +296,7 @@ impl Worker {
                     calls: progress.take_calls(),
                     blame: Blame::Deltas,
                     outage: false,
+                    ailing: false,
                     retry_after: None,
                     verdict: Box::new(by_table(work)),
                 };

@@ -2,21 +2,23 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 
-use super::corpus::{Case, Corpus};
+use super::corpus::Corpus;
 use super::exchange::{self, Answers, Question};
 use super::figures::{Figures, Trial};
-use super::outcome::{Outcome, Said};
+use super::outcome::{Cost, Outcome, Said};
+use super::patience::{Patience, TIMES_MAX};
 use super::state::{State, identity, key};
 use super::{object, text};
 use crate::analysis::judge;
-use crate::analyze::{Analyst, asking, endpoints};
+use crate::analyze::{self, Analyst, Blame, Unavailable, asking, endpoints};
 use crate::cli::{Eval, Format, Way};
 use crate::config::{self, Endpoint, EndpointKind, Problem};
 use crate::exit::Exit;
-use crate::kernel::Record;
+use crate::kernel::{Record, escape_controls};
 use crate::llm::Asking;
 use crate::sys::env::Environment;
 use crate::sys::{clock, files, out};
@@ -98,7 +100,9 @@ fn name(chain: &[Endpoint]) -> String {
 fn heading(wanted: &Eval, corpus: &Corpus, figures: &Figures, by: &str) -> String {
     let shown = files::quoted(&wanted.corpus);
     let (cases, firm) = (figures.cases, figures.cases - figures.ambiguous);
-    let mut heading = format!("{shown}: {cases} cases, of which {firm} count, by {by}");
+    let count = if firm == 1 { "counts" } else { "count" };
+    let cases = counted(cases, "case");
+    let mut heading = format!("{shown}: {cases}, of which {firm} {count}, by {by}");
     if figures.runs > 1 {
         heading.push_str(&format!(", {} runs each", figures.runs));
     }
@@ -107,6 +111,10 @@ fn heading(wanted: &Eval, corpus: &Corpus, figures: &Figures, by: &str) -> Strin
         heading.push_str(&format!("\nwithout a label, left out: {names}"));
     }
     heading
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 fn table(records: &[Record]) -> Said {
@@ -125,13 +133,24 @@ impl Asked {
     fn trials<'a>(&self, corpus: &'a Corpus) -> Result<Vec<Trial<'a>>, String> {
         let mut trials = Vec::new();
         let mut progress = Progress::new(corpus.cases.len() * self.runs);
+        let mut patience = Patience::default();
         for case in &corpus.cases {
             let records = case.read().records;
             let table = table(&records);
             let mut outcomes = Vec::new();
             for run in 0..self.runs {
                 progress.next(&case.name);
-                outcomes.push(self.outcome(case, run, &records, &table)?);
+                let key = key(case, run, &table, &self.chain);
+                if let Some(known) = self.state.as_ref().and_then(|state| state.find(&key)) {
+                    outcomes.push(known.clone());
+                    continue;
+                }
+                let outcome = self.outcome(&records, &mut patience, &progress);
+                // What nobody answered is asked again.
+                if let Some(state) = self.state.as_ref().filter(|_| outcome.said.is_some()) {
+                    state.keep(&key, &case.name, &outcome)?;
+                }
+                outcomes.push(outcome);
             }
             trials.push(Trial { case, outcomes, table });
         }
@@ -139,26 +158,31 @@ impl Asked {
         Ok(trials)
     }
 
-    fn outcome(
-        &self,
-        case: &Case,
-        run: usize,
-        records: &[Record],
-        table: &Said,
-    ) -> Result<Outcome, String> {
-        let key = key(case, run, table, &self.chain);
-        if let Some(known) = self.state.as_ref().and_then(|state| state.find(&key)) {
-            return Ok(known.clone());
+    /// What endpoints do not answer for their own sake says nothing of a model: it is asked again.
+    fn outcome(&self, records: &[Record], patience: &mut Patience, shown: &Progress) -> Outcome {
+        let mut answered = analyze::Progress::default();
+        let mut calls: Vec<Cost> = Vec::new();
+        loop {
+            let begun = clock::mono();
+            let analysed = self.analyst.analyse_on(records, &[], &mut answered);
+            let micros = clock::mono().remaining(begun).as_micros() as u64;
+            let wait = match &analysed {
+                Err(Unavailable { blame: Blame::Nobodys, ailing: true, retry_after, .. }) => {
+                    patience.wait(*retry_after)
+                }
+                // One that has to be mended first is nobody to wait for, and no answer either.
+                Err(Unavailable { blame: Blame::Nobodys, .. }) => None,
+                _ => {
+                    patience.over();
+                    None
+                }
+            };
+            let mut outcome = Outcome::of(analysed, micros);
+            calls.append(&mut outcome.calls);
+            let Some((wait, time)) = wait else { return Outcome { calls, ..outcome } };
+            shown.waits(wait, time);
+            clock::sleep(wait);
         }
-        let begun = clock::mono();
-        let analysed = self.analyst.analyse(records, &[]);
-        let micros = clock::mono().remaining(begun).as_micros() as u64;
-        let outcome = Outcome::of(analysed, micros);
-        // What nobody answered is asked again.
-        if let Some(state) = self.state.as_ref().filter(|_| outcome.said.is_some()) {
-            state.keep(&key, &case.name, &outcome)?;
-        }
-        Ok(outcome)
     }
 }
 
@@ -203,24 +227,37 @@ fn export(
     let count =
         exchange::export(folder, &corpus.cases, asking).map_err(|reason| (Exit::Failed, reason))?;
     let (cases, path) = (corpus.cases.len(), folder.join(exchange::REQUESTS));
-    Ok(format!("{}: {count} questions about {cases} cases\n", path.display()))
+    let (questions, cases) = (counted(count, "question"), counted(cases, "case"));
+    Ok(format!("{}: {questions} about {cases}\n", path.display()))
 }
 
 /// How far it is, on one line of a terminal.
 struct Progress {
     at: usize,
     of: usize,
+    name: String,
 }
 
 impl Progress {
     fn new(of: usize) -> Self {
-        Self { at: 0, of }
+        Self { at: 0, of, name: String::new() }
     }
 
     fn next(&mut self, name: &str) {
         self.at += 1;
-        let (at, of) = (self.at, self.of);
-        out::progress(&format!("{at} of {of}: {}", crate::kernel::escape_controls(name)));
+        self.name = escape_controls(name);
+        out::progress(&self.line());
+    }
+
+    fn waits(&self, wait: Duration, time: u32) {
+        let (line, seconds) = (self.line(), wait.as_millis().div_ceil(1_000));
+        let again = format!("no answer, asked again in {seconds} s ({time} of {TIMES_MAX} times)");
+        out::progress(&format!("{line}: {again}"));
+    }
+
+    fn line(&self) -> String {
+        let Self { at, of, name } = self;
+        format!("{at} of {of}: {name}")
     }
 
     fn end(self) {

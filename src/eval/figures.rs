@@ -73,7 +73,7 @@ pub(super) struct Spent {
     pub(super) estimated: usize,
     /// `None`: no call had a price.
     pub(super) cost_micros: Option<u64>,
-    /// Median, and what 95 of 100 calls stay within.
+    /// Median, and what 95 of 100 calls that were answered stay within.
     pub(super) latency_ms: Option<[u64; 2]>,
     /// The same of whole analyses.
     pub(super) analysis_micros: Option<[u64; 2]>,
@@ -112,7 +112,7 @@ pub(super) struct Figures {
     pub(super) disagreement: Disagreement,
     pub(super) spent: Spent,
     pub(super) stability: Option<Stability>,
-    /// Cases of which the table alone says more than what was evaluated; always none.
+    /// Cases of which the table alone says more than what was evaluated; none that is answered.
     pub(super) below_table: Vec<String>,
     pub(super) yardsticks: Vec<Yardstick>,
     pub(super) failures: Vec<Failure>,
@@ -253,9 +253,10 @@ impl Disagreement {
     }
 }
 
-/// What the table finds stands in every verdict: an answer can add to it, never take away.
+/// What the table finds stands in every verdict: an answer can add to it, never take away. Without
+/// an answer there is no verdict, and nothing stands.
 fn is_below(outcome: &Outcome, score: &Score, trial: &Trial<'_>, table: &Score) -> bool {
-    let Some(said) = &outcome.said else { return false };
+    let Some(said) = &outcome.said else { return !trial.table.findings.is_empty() };
     let lost = table.found.iter().zip(&score.found).any(|(table, found)| *table && !found);
     said.status < trial.table.status || lost
 }
@@ -296,10 +297,12 @@ fn spent(trials: &[Trial<'_>]) -> Spent {
         if let Some(cost) = call.cost_micros {
             spent.cost_micros = Some(spent.cost_micros.unwrap_or(0).saturating_add(cost));
         }
-        latencies.extend(call.latency_ms);
+        // A refusal is quick, and no answer.
+        latencies.extend(call.latency_ms.filter(|_| call.answered));
     }
     spent.latency_ms = percentiles(latencies);
-    spent.analysis_micros = percentiles(outcomes().map(|outcome| outcome.micros).collect());
+    let answered = outcomes().filter(|outcome| outcome.said.is_some());
+    spent.analysis_micros = percentiles(answered.map(|outcome| outcome.micros).collect());
     spent
 }
 

@@ -2,7 +2,7 @@
 //! with labels; what it costs, how long it takes, and what a simpler way would come to.
 //!
 //! `corpus` and `label` read the folder, `command` has every case analysed, `score`, `figures`,
-//! `why` and `yardstick` reckon and touch nothing, `text` and `object` show. `state` keeps finished
+//! `why` and `yardstick` reckon and touch nothing, `patience` says how long to wait for endpoints, `text` and `object` show. `state` keeps finished
 //! runs, `exchange` writes questions for elsewhere and reads the answers.
 
 mod command;
@@ -12,6 +12,7 @@ mod figures;
 mod label;
 mod object;
 mod outcome;
+mod patience;
 mod score;
 mod state;
 #[cfg(test)]

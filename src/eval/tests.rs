@@ -202,14 +202,17 @@ fn a_chain_is_never_below_the_table() {
         (Some(said(CRITICAL, &["memory|frob1: all is well", odd])), false),
         (Some(said(WARNING, &[odd])), true),
         (Some(said(CRITICAL, &[])), true),
-        // Nobody answered: there is no verdict that could be below anything.
-        (None, false),
+        // Nobody answered: what the table finds is lost.
+        (None, true),
     ] {
         let outcomes = vec![Outcome { said: chain, ..outcome(said(OK, &[])) }];
         let trials = [Trial { case: &case, outcomes, table: said(CRITICAL, &[odd]) }];
         let figures = Figures::of(&trials, false);
         assert_eq!(figures.below_table == ["a"], below, "{:?}", trials[0].outcomes);
     }
+    let outcomes = vec![Outcome { said: None, ..outcome(said(OK, &[])) }];
+    let trials = [Trial { case: &case, outcomes, table: said(OK, &[]) }];
+    assert!(Figures::of(&trials, false).below_table.is_empty(), "nothing was lost");
 }
 
 #[test]
@@ -257,17 +260,21 @@ fn what_models_say_and_take_is_reckoned() {
         Outcome { said: None, notes: vec!["all fell".into()], ..outcome(table.clone()) },
     ];
     outcomes[0].calls = (1..=19).map(|latency| call(latency, true)).collect();
-    outcomes[3].calls = vec![call(500, false)];
+    outcomes[3].calls = vec![call(500, false), call(500, false)];
+    outcomes[3].micros = 9;
     let figures = Figures::of(&[Trial { case: &case, outcomes, table }], false);
     assert_eq!((figures.verified, figures.model_verified), (share(3, 3), share(1, 1)));
     let apart = figures.disagreement;
     assert_eq!((apart.runs, apart.model_lower, apart.model_higher), (3, 1, 1));
     assert_eq!((apart.by_both, apart.by_rule, apart.by_model), (1, 1, 1));
     let spent = &figures.spent;
-    assert_eq!((spent.calls, spent.failed, spent.estimated), (20, 1, 1));
-    assert_eq!((spent.prompt, spent.cached, spent.completion), (2_000, 200, 100));
+    assert_eq!((spent.calls, spent.failed, spent.estimated), (21, 2, 2));
+    assert_eq!((spent.prompt, spent.cached, spent.completion), (2_100, 210, 105));
     assert_eq!((spent.cost_micros, spent.latency_ms), (Some(133), Some([10, 19])));
+    assert_eq!(spent.analysis_micros, Some([1_000; 2]), "of those that were answered");
     assert_eq!((figures.unanswered, figures.confusion[2]), (1, [0, 3, 0, 1]));
+    let evaluated = &figures.yardsticks[0];
+    assert_eq!((evaluated.bad_flagged, evaluated.issues), (share(3, 4), share(3, 4)));
     assert!(figures.failures[0].why.contains(&"not analysed: all fell (1 of 4 runs)".to_owned()));
 }
 

@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::figures::{Share, Trial};
+use super::outcome::Said;
 use super::score::{Text, Worth, near, score};
 use crate::analysis::Status;
 use crate::kernel::read_log;
@@ -38,9 +39,9 @@ pub(super) fn yardsticks(firm: &[&Trial<'_>], baseline: bool) -> Vec<Yardstick> 
     let known = if baseline { known_forms(firm) } else { HashMap::new() };
     for trial in firm {
         let text = Text::new(&trial.case.bytes);
-        let said = trial.outcomes.iter().filter_map(|outcome| outcome.said.as_ref());
+        let said = trial.outcomes.iter().map(|outcome| outcome.said.as_ref());
         said.for_each(|said| evaluated.add_said(trial, &text, said));
-        table.add_said(trial, &text, &trial.table);
+        table.add_said(trial, &text, Some(&trial.table));
         if baseline {
             let bad = |line: &[u8]| BAD_WORDS.is_match(line);
             words.add_lines(trial, &text, bad);
@@ -66,9 +67,10 @@ impl Yardstick {
         if healthy { &mut self.healthy_flagged } else { &mut self.bad_flagged }.add(flagged);
     }
 
-    fn add_said(&mut self, trial: &Trial<'_>, text: &Text<'_>, said: &super::outcome::Said) {
-        let score = score(&trial.case.label, text, Some(said));
-        self.flagged(trial, said.status > Status::Ok);
+    /// Whoever does not answer raises no alarm and finds nothing.
+    fn add_said(&mut self, trial: &Trial<'_>, text: &Text<'_>, said: Option<&Said>) {
+        let score = score(&trial.case.label, text, said);
+        self.flagged(trial, said.is_some_and(|said| said.status > Status::Ok));
         score.found.iter().for_each(|found| self.issues.add(*found));
         let counting = score.worth.iter().filter(|worth| **worth != Worth::Tolerated);
         counting.for_each(|worth| self.precise.add(matches!(worth, Worth::Shows(_))));

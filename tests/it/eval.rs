@@ -114,6 +114,18 @@ fn a_terminal_is_told_how_far_it_is() {
 }
 
 #[test]
+fn make_eval_takes_a_configuration_and_a_file_of_runs() {
+    let mut make = Command::new("make");
+    // The words of the call alone: `-n` runs what calls make.
+    make.args(["-s", "--eval=words: ; @echo '$(EVAL)'", "words", "CORPUS=x"]);
+    make.args(["CONFIG=/some/c.yaml", "RESUME=/some/runs.jsonl"]).env_remove("MAKEFLAGS");
+    let made = make.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    must_succeed(&made);
+    let words = "--corpus \"x\" --baseline -c \"/some/c.yaml\" --resume \"/some/runs.jsonl\"\n";
+    assert_eq!(text(&made.stdout), words);
+}
+
+#[test]
 fn make_eval_says_that_it_skips() {
     let mut make = Command::new("make");
     make.args(["-s", "eval", "CORPUS=/nonexistent/logs"]).env_remove("MAKEFLAGS");
@@ -217,16 +229,34 @@ fn no_answer_brings_a_chain_below_the_table() {
 #[test]
 fn cases_that_nobody_answers_are_told_and_fail() {
     let corpus = corpus();
-    let endpoint = Scripted::start(|_, _| Act::Answer(500, "{}".into()));
+    // A key that is refused stays refused: nobody waits for it.
+    let endpoint = Scripted::start(|_, _| Act::Answer(401, "{}".into()));
     let config = config(&corpus, &endpoint);
     let output = eval(&corpus, &["-c", config.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     let shown = text(&output.stdout);
-    assert!(shown.contains("\nnot analysed         4\n"), "{shown}");
+    assert!(shown.contains("\nbelow the table    memory-1\n"), "{shown}");
+    assert!(shown.contains("\nnot analysed       4\n"), "{shown}");
     assert!(shown.contains("\n    not analysed: llm_endpoints[0] (127.0.0.1): "), "{shown}");
     let broken = corpus.write("broken.yaml", "llm_endpoints: [{url: x, model: m}]");
     let output = eval(&corpus, &["-c", broken.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(78));
+}
+
+/// An endpoint that is busy for a moment costs no case its answer.
+#[test]
+fn a_hiccup_of_an_endpoint_is_waited_for() {
+    let corpus = corpus();
+    let ok = completion(r#"{"status":"ok","issues":[]}"#);
+    let endpoint = Scripted::start(move |number, _| match number {
+        1 => Act::AnswerWith(429, "retry-after: 1\r\n", "{}".into()),
+        2 => Act::Answer(503, "{}".into()),
+        _ => Act::Answer(200, ok.clone()),
+    });
+    let config = config(&corpus, &endpoint);
+    let figures = figures(&corpus, &["-c", config.to_str().unwrap()]);
+    assert_eq!((&figures["not_analysed"], &figures["below_table"]), (&json!(0), &json!([])));
+    assert_eq!((&figures["spent"]["calls"], &figures["spent"]["failed"]), (&json!(7), &json!(2)));
 }
 
 /// Finished runs are not asked for again; what has changed since is.
@@ -267,7 +297,8 @@ fn an_evaluation_goes_on_where_it_was_cut_short() {
     let output = eval(&corpus, &["--resume", other.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     let error = text(&output.stderr);
-    assert!(error.contains("line 1 is no finished run of an evaluation"), "{error}");
+    let told = "line 1 is no finished run of an evaluation; move the file away, or name another";
+    assert!(error.contains(told), "{error}");
     assert_eq!(std::fs::read_to_string(other).unwrap(), "a file of another program\n");
 }
 
