@@ -1,9 +1,10 @@
 //! `tasseograph eval`: how right a chain of endpoints, or the signature table, is on kernel logs
 //! with labels; what it costs, how long it takes, and what a simpler way would come to.
 //!
-//! `corpus` and `label` read the folder, `command` has every case analysed, `score`, `figures`,
-//! `why` and `yardstick` reckon and touch nothing, `patience` says how long to wait for endpoints, `text` and `object` show. `state` keeps finished
-//! runs, `exchange` writes questions for elsewhere and reads the answers.
+//! `corpus` and `label` read the folder, `command` has every case analysed, `patience` says how
+//! long it waits for endpoints; `score`, `figures`, `why` and `yardstick` reckon and touch nothing,
+//! `text` and `object` show. `state` keeps finished runs, `exchange` writes questions for elsewhere
+//! and reads the answers.
 
 mod command;
 mod corpus;

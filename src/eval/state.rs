@@ -42,8 +42,8 @@ impl State {
                 None => {
                     let (shown, line) = (files::quoted(path), at + 1);
                     return Err(format!(
-                        "{shown}: line {line} is no finished run of an evaluation; move the file away, \
-                         or name another one with --resume"
+                        "{shown}: line {line} is no finished run of an evaluation; \
+                         move the file away, or name another one with --resume"
                     ));
                 }
             }
