@@ -42,10 +42,13 @@ impl<'a> Judged<'a> {
         Self { unanswered: true, ..self }
     }
 
-    /// `None`: a file that is no kernel log, or of programs alone, has no findings either, and is
-    /// not fine for that.
+    /// `None`: a file that is no kernel log, or of programs alone by what their tags say, has no
+    /// findings either, and is not fine for that.
     pub(crate) fn status(&self) -> Option<Status> {
-        let nothing_known = self.log.unreadable + self.log.programs == self.log.records.len();
+        // A number is /dev/kmsg's own, which says for certain who wrote a record.
+        let certain = self.log.records.iter().any(|record| record.seq.is_some());
+        let judged = self.log.records.len() > self.log.unreadable + self.log.programs;
+        let nothing_known = !judged && !certain;
         let nothing_said = nothing_known && self.verdict.issues.is_empty();
         let nobody_says = self.unanswered && self.verdict.status == Status::Ok;
         (!nothing_said && !nobody_says).then_some(self.verdict.status)
@@ -282,11 +285,12 @@ mod tests {
             "Feb  3 12:25:01 web sshd[71]: text\n",
             "Feb  3 12:25:01 web sudo: text\nno form\n",
             "user  :err   : [    1.5] text\n",
-            "12,1,5,-;text\n",
         ] {
             check(log, "unknown", &[]);
         }
         check("12,1,5,-;text\n6,2,6,-;text\n", "ok", &[]);
+        // There a program's is one for certain, and the kernel is quiet.
+        check("12,1,5,-;text\n", "ok", &[]);
     }
 
     #[test]
