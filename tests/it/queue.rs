@@ -41,6 +41,15 @@ pub(super) fn all_asked(endpoint: &Scripted) -> Vec<String> {
     endpoint.seen().iter().map(asked).collect()
 }
 
+/// An endpoint that is down until it is said to be up.
+pub(super) fn down_until(up: &Arc<AtomicBool>) -> Scripted {
+    let up = Arc::clone(up);
+    Scripted::start(move |_, _| match up.load(Ordering::SeqCst) {
+        false => Act::Answer(503, "down".into()),
+        true => answer(OK),
+    })
+}
+
 /// An endpoint that is busy with its first question until it is let go.
 pub(super) fn busy_until(go: &Arc<AtomicBool>) -> Scripted {
     let go = Arc::clone(go);
@@ -216,11 +225,7 @@ fn nonsense_is_no_deltas_fault_while_another_endpoint_is_down() {
 #[test]
 fn an_outage_costs_nothing_but_time() {
     let up = Arc::new(AtomicBool::new(false));
-    let is_up = Arc::clone(&up);
-    let endpoint = Scripted::start(move |_, _| match is_up.load(Ordering::SeqCst) {
-        false => Act::Answer(503, "down".into()),
-        true => answer(OK),
-    });
+    let endpoint = down_until(&up);
     let collector = collector(&endpoint);
     for seq in 0..3 {
         for host in ["web-1", "web-2"] {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::queue::{CRITICAL, OK, all_asked, answer, asked, busy_until, collector, give, put_back};
+use super::queue::{
+    CRITICAL, OK, all_asked, answer, asked, busy_until, collector, down_until, give, put_back,
+};
 use super::support::client::post;
 use super::support::scripted::{Act, Scripted};
 use super::support::{Collector, must_succeed, run, text, to_schema, wait_until};
@@ -62,11 +64,7 @@ fn what_the_table_finds_is_there_while_the_model_is_busy() {
 #[test]
 fn a_critical_delta_keeps_its_rule_status_and_its_issues_while_endpoints_are_down() {
     let up = Arc::new(AtomicBool::new(false));
-    let is_up = Arc::clone(&up);
-    let endpoint = Scripted::start(move |_, _| match is_up.load(Ordering::SeqCst) {
-        false => Act::Answer(503, "down".into()),
-        true => answer(OK),
-    });
+    let endpoint = down_until(&up);
     let collector = collector(&endpoint);
     give(&collector, "web-1", 0, CRITICAL);
     collector.wait_for("SELECT status FROM results", "llm_unavailable");
