@@ -91,6 +91,11 @@ impl Table {
             return None;
         }
         let heads = &if is_bare(record) { Heads::unknown() } else { Heads::of(text) };
+        // What does not fit with the names does not fit without them: most have none to look for.
+        fitting.retain(|at| self.patterns[usize::from(*at)].1.occurs_in(text, heads));
+        if fitting.is_empty() {
+            return None;
+        }
         let words = self.names.covered(text, heads);
         fitting.retain(|at| self.patterns[usize::from(*at)].1.occurs_in(&words, heads));
         let owners = fitting.iter().map(|at| self.patterns[usize::from(*at)].0);
