@@ -45,8 +45,9 @@ static TABLE: LazyLock<Table> = LazyLock::new(Table::new);
 /// The signatures with their patterns taken apart.
 struct Table {
     rows: Vec<Row>,
-    patterns: Vec<(Owner, Pattern)>,
-    index: Index,
+    /// Of which row.
+    signs: Patterns<usize>,
+    look_alikes: Patterns<&'static LookAlike>,
     names: Names,
 }
 
@@ -55,60 +56,47 @@ struct Row {
     unless: Vec<Pattern>,
 }
 
-/// Whose pattern it is.
-#[derive(Clone, Copy)]
-enum Owner {
-    Row(usize),
-    LookAlike(&'static LookAlike),
-}
-
 impl Table {
     fn new() -> Self {
-        let mut patterns = Vec::new();
-        for (at, signature) in signatures().enumerate() {
-            let written = signature.any.iter();
-            patterns.extend(written.map(|written| (Owner::Row(at), Pattern::new(written))));
-        }
-        for look_alike in LOOK_ALIKES {
-            let owner = Owner::LookAlike(look_alike);
-            patterns.extend(look_alike.any.iter().map(|written| (owner, Pattern::new(written))));
-        }
         let row = |signature: &'static Signature| Row {
             signature,
             unless: signature.unless.iter().map(|written| Pattern::new(written)).collect(),
         };
-        let index = Index::new(patterns.iter().map(|(_, pattern)| pattern));
-        Self { rows: signatures().map(row).collect(), patterns, index, names: Names::new() }
+        Self {
+            rows: signatures().map(row).collect(),
+            signs: Patterns::new(signatures().map(|row| row.any).enumerate()),
+            look_alikes: Patterns::new(LOOK_ALIKES.iter().map(|row| (row, row.any))),
+            names: Names::new(),
+        }
     }
 
     fn find<'a>(&self, record: &Record, text: &'a str, booting: bool) -> Option<Match<'a>> {
         if record.origin() == Origin::User {
             return None;
         }
-        let mut fitting = self.index.candidates(text);
+        let mut signs = self.signs.candidates(text);
         // Almost every line ends here.
-        if fitting.is_empty() {
+        if signs.is_empty() {
             return None;
         }
         let heads = &if is_bare(record) { Heads::unknown() } else { Heads::of(text) };
         // What does not fit with the names does not fit without them: most have none to look for.
-        fitting.retain(|at| self.patterns[usize::from(*at)].1.occurs_in(text, heads));
-        if fitting.is_empty() {
+        self.signs.retain(&mut signs, text, heads);
+        if signs.is_empty() {
             return None;
         }
         let words = self.names.covered(text, heads);
-        fitting.retain(|at| self.patterns[usize::from(*at)].1.occurs_in(&words, heads));
-        let owners = fitting.iter().map(|at| self.patterns[usize::from(*at)].0);
+        self.signs.retain(&mut signs, &words, heads);
+        let mut look_alikes = self.look_alikes.candidates(&words);
+        self.look_alikes.retain(&mut look_alikes, &words, heads);
         let beaten = |signature: &Signature| {
-            owners.clone().any(|owner| match owner {
-                Owner::LookAlike(LookAlike { beats, .. }) => {
-                    beats.is_empty() || beats.contains(&signature.id)
-                }
-                Owner::Row(_) => false,
+            look_alikes.iter().any(|at| {
+                let beats = self.look_alikes.owner(*at).beats;
+                beats.is_empty() || beats.contains(&signature.id)
             })
         };
-        let found = owners.clone().find_map(|owner| {
-            let Owner::Row(row) = owner else { return None };
+        let found = signs.iter().find_map(|at| {
+            let row = self.signs.owner(*at);
             let Row { signature, unless } = &self.rows[row];
             let component = component(signature.part, text);
             let unnamed = component.is_empty() && matches!(signature.part, Part::Port | Part::Nvme);
@@ -118,6 +106,37 @@ impl Table {
             (counts && !beaten(signature)).then_some(Match { row, signature, component })
         })?;
         (!is_program(record)).then_some(found)
+    }
+}
+
+/// Many patterns, each with what it is one of.
+struct Patterns<T> {
+    all: Vec<(T, Pattern)>,
+    index: Index,
+}
+
+impl<T: Copy> Patterns<T> {
+    fn new(written: impl Iterator<Item = (T, &'static [&'static str])>) -> Self {
+        let of = |(owner, any): (T, &'static [&'static str])| {
+            any.iter().map(move |written| (owner, Pattern::new(written)))
+        };
+        let all: Vec<_> = written.flat_map(of).collect();
+        let index = Index::new(all.iter().map(|(_, pattern)| pattern));
+        Self { all, index }
+    }
+
+    /// Those that the text may fit: each once, in order.
+    fn candidates(&self, text: &str) -> Vec<u16> {
+        self.index.candidates(text)
+    }
+
+    /// Only those stay that it fits.
+    fn retain(&self, candidates: &mut Vec<u16>, text: &str, heads: &Heads) {
+        candidates.retain(|at| self.all[usize::from(*at)].1.occurs_in(text, heads));
+    }
+
+    fn owner(&self, at: u16) -> T {
+        self.all[usize::from(at)].0
     }
 }
 
@@ -139,15 +158,19 @@ fn is_program(record: &Record) -> bool {
     named && !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The four bytes in a row that the fewest lines hold.
+/// The four bytes in a row that the fewest lines hold, of a fragment that says something by itself
+/// where there is one.
 fn anchor(pattern: &Pattern) -> Option<Anchor> {
     let anchors = pattern.fragments.iter().flat_map(|fragment| {
         let grams = fragment.as_bytes().windows(GRAM).enumerate();
         grams.map(move |(at, bytes)| (bytes, *fragment, at + GRAM))
     });
     let rarity = |bytes: &[u8]| -> u32 { bytes.iter().map(|byte| frequency(*byte)).sum() };
-    let (bytes, fragment, end) = anchors.min_by_key(|(bytes, ..)| rarity(bytes))?;
-    Some(Anchor { slot: slot(gram(bytes)), fragment, end, pattern: 0 })
+    let key = |(bytes, fragment, _): &(&[u8], &str, usize)| {
+        (fragment.len() < TELLING_BYTES_MIN, rarity(bytes))
+    };
+    let (bytes, fragment, end) = anchors.min_by_key(key)?;
+    Some(Anchor { gram: gram(bytes), fragment, end, pattern: 0 })
 }
 
 /// Roughly how often a kernel's messages hold a byte.
@@ -161,8 +184,9 @@ fn frequency(byte: u8) -> u32 {
     }
 }
 
+const TELLING_BYTES_MIN: usize = 8;
 const GRAM: usize = 4;
-/// At some 800 patterns one text's gram in 20 shares its slot with one of theirs by chance.
+/// At some 500 patterns one text's gram in 30 shares its slot with one of theirs by chance.
 const SLOT_BITS: u32 = 14;
 const SLOTS: usize = 1 << SLOT_BITS;
 
@@ -177,7 +201,7 @@ struct Index {
 
 /// A pattern's fragment, and where in it its rarest four bytes end.
 struct Anchor {
-    slot: usize,
+    gram: u32,
     fragment: &'static str,
     end: usize,
     pattern: u16,
@@ -190,12 +214,13 @@ impl Index {
             ..anchor(pattern).expect("a pattern has four characters in a row")
         };
         let mut anchors: Vec<_> = (0..).zip(patterns).map(numbered).collect();
-        anchors.sort_by_key(|anchor| anchor.slot);
+        anchors.sort_by_key(|anchor| slot(anchor.gram));
         let mut taken = [0; SLOTS / 64];
         for anchor in &anchors {
-            taken[anchor.slot / 64] |= 1 << (anchor.slot % 64);
+            let slot = slot(anchor.gram);
+            taken[slot / 64] |= 1 << (slot % 64);
         }
-        let start = |slot| anchors.partition_point(|anchor| anchor.slot < slot) as u16;
+        let start = |at| anchors.partition_point(|anchor| slot(anchor.gram) < at) as u16;
         let starts = (0..=SLOTS).map(start).collect();
         Self { taken, starts, anchors }
     }
@@ -209,7 +234,7 @@ impl Index {
             last = last >> 8 | u32::from(*byte) << 24;
             let slot = slot(last);
             if self.taken[slot / 64] >> (slot % 64) & 1 != 0 {
-                self.collect(slot, &text[..at + 1], &text[at + 1..], &mut found);
+                self.collect((slot, last), text.split_at(at + 1), &mut found);
             }
         }
         found.sort_unstable();
@@ -217,12 +242,13 @@ impl Index {
         found
     }
 
-    /// `before` ends with the four bytes.
-    fn collect(&self, slot: usize, before: &[u8], after: &[u8], found: &mut Vec<u16>) {
+    /// Those of a gram, at the end of `before`.
+    fn collect(&self, (slot, gram): (usize, u32), around: (&[u8], &[u8]), found: &mut Vec<u16>) {
+        let (before, after) = around;
         let anchors = usize::from(self.starts[slot])..usize::from(self.starts[slot + 1]);
         let stands = |anchor: &&Anchor| {
             let (head, tail) = anchor.fragment.as_bytes().split_at(anchor.end);
-            before.ends_with(head) && after.starts_with(tail)
+            anchor.gram == gram && before.ends_with(head) && after.starts_with(tail)
         };
         found.extend(self.anchors[anchors].iter().filter(stands).map(|anchor| anchor.pattern));
     }

@@ -76,9 +76,8 @@ pub(super) fn text_at_all(bytes: &[u8]) -> Result<(), String> {
     if foreign > sample.len() / 50 || nuls > sample.len() / 4 {
         return Err("it is not text in UTF-8 or ASCII".to_owned());
     }
-    let lines = bytes.iter().filter(|byte| matches!(byte, b'\n' | 0)).count();
-    let returns = bytes.iter().filter(|byte| **byte == b'\r').count();
-    if lines.max(returns) > LOG_LINES_MAX {
+    let count = |byte| memchr::memchr_iter(byte, bytes).count();
+    if (count(b'\n') + count(0)).max(count(b'\r')) > LOG_LINES_MAX {
         return Err(format!("it has more than {LOG_LINES_MAX} lines; take a part of it"));
     }
     Ok(())

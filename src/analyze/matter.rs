@@ -5,6 +5,7 @@
 //! evidence stands in, and what signatures find, goes by the whole.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
@@ -21,8 +22,8 @@ pub(super) struct Matter<'a> {
     pub(super) records: &'a [Record],
     /// Ranges that lie between them.
     missing: &'a [SeqRange],
-    /// Tells it from other deltas.
-    subject: u64,
+    /// Tells it from other deltas; known once a model is asked.
+    subject: OnceCell<u64>,
 }
 
 pub(super) struct Question {
@@ -37,16 +38,23 @@ pub(super) struct Question {
 
 impl<'a> Matter<'a> {
     pub(super) fn new(records: &'a [Record], missing: &'a [SeqRange]) -> Self {
-        let mut hasher = DefaultHasher::new();
-        records.iter().for_each(|record| (record.seq, &record.text).hash(&mut hasher));
-        Self { records, missing, subject: hasher.finish() }
+        Self { records, missing, subject: OnceCell::new() }
+    }
+
+    fn subject(&self) -> u64 {
+        *self.subject.get_or_init(|| {
+            let mut hasher = DefaultHasher::new();
+            self.records.iter().for_each(|record| (record.seq, &record.text).hash(&mut hasher));
+            hasher.finish()
+        })
     }
 
     /// What a question is about, in this analysis. Hosts may log the same, and ask it each.
     pub(super) fn topic(&self, question: &Question, host: &str, analysis: u64) -> Topic {
         let mut hasher = DefaultHasher::new();
-        (self.subject, host, &question.range, question.text_bytes_max).hash(&mut hasher);
-        Topic { subject: self.subject, question: hasher.finish(), analysis }
+        let subject = self.subject();
+        (subject, host, &question.range, question.text_bytes_max).hash(&mut hasher);
+        Topic { subject, question: hasher.finish(), analysis }
     }
 
     /// As many as these records need.

@@ -10,6 +10,7 @@ mod keys;
 mod reanalyse;
 mod renewal;
 mod report;
+mod seats;
 mod server;
 mod tidy;
 mod watch;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::kept::Kept;
+use super::seats::{self, Seats};
 use super::spawn;
 use crate::analysis::{Status, Verdict, judge};
 use crate::analyze::{Analysis, Analyst, Blame, Progress, Unavailable};
@@ -69,6 +70,9 @@ struct Worker {
     analyst: Arc<Analyst>,
     chain: Arc<ChainLog>,
     kept: Arc<Kept>,
+    seats: Arc<Seats>,
+    /// Beyond the seats.
+    spare: bool,
     random: Random,
     /// Claimed and not settled, with the tries that it has had.
     holds: Option<(DeltaId, u32)>,
@@ -163,13 +167,16 @@ pub(super) fn start(
 ) -> Result<(), String> {
     let chain = Arc::new(ChainLog::default());
     let kept = Arc::new(Kept::default());
-    for number in 1..=count {
+    let all_seats = Arc::new(Seats::new(count));
+    for number in 1..=count + seats::spare(count) {
         let mut worker = Worker {
             store: Arc::clone(store),
             bell: Arc::clone(bell),
             analyst: Arc::clone(&analyst),
             chain: Arc::clone(&chain),
             kept: Arc::clone(&kept),
+            seats: Arc::clone(&all_seats),
+            spare: number > count,
             random: Random::from_seed(random::seed()),
             holds: None,
         };
@@ -205,7 +212,13 @@ impl Worker {
         loop {
             let work = match next.take() {
                 Some(work) => Ok(Some(work)),
-                None => self.store.claim(clock::wall()),
+                None if self.may_claim() => self.store.claim(clock::wall()),
+                None => {
+                    // What woke it, or what it has left to be claimed, is another's.
+                    self.bell.ring();
+                    self.seats.wait_until_quick();
+                    continue;
+                }
             };
             match work {
                 Ok(Some(work)) => {
@@ -219,6 +232,10 @@ impl Worker {
                 }
             }
         }
+    }
+
+    fn may_claim(&self) -> bool {
+        !self.spare || self.seats.are_quick()
     }
 
     /// Gives the next delta, claimed with the result of this one.
@@ -252,6 +269,8 @@ impl Worker {
         work: &Work,
         go_on: impl FnOnce(&mut Progress) -> Result<Analysis, Unavailable>,
     ) -> Option<Work> {
+        let seats = Arc::clone(&self.seats);
+        let seat = seats.take();
         let begun = clock::mono();
         let mut progress = self.kept.take(work.id);
         let (store, id) = (Arc::clone(&self.store), work.id);
@@ -261,7 +280,10 @@ impl Worker {
         }));
         let judged = catch_unwind(AssertUnwindSafe(|| go_on(&mut progress)));
         let now = clock::mono();
-        self.conclude(work, judged, progress, now, now.remaining(begun))
+        let took = now.remaining(begun);
+        seats.took(took);
+        drop(seat);
+        self.conclude(work, judged, progress, now, took)
     }
 
     fn conclude(
@@ -343,7 +365,8 @@ impl Worker {
     /// Given up for a fault of ours alone: then the delta has another try later.
     fn settle(&mut self, work: &Work, outcome: &Outcome, fate: Fate) -> Option<Work> {
         loop {
-            match self.store.settle(work.id, outcome, fate, clock::wall()) {
+            let claims = self.may_claim();
+            match self.store.settle(work.id, outcome, fate, clock::wall(), claims) {
                 Ok(next) => {
                     self.holds = next.as_ref().map(|next| (next.id, next.attempts));
                     return next;
@@ -472,6 +495,8 @@ mod tests {
             analyst: Arc::new(Analyst::builtin()),
             chain: Arc::default(),
             kept: Arc::default(),
+            seats: Arc::new(Seats::new(1)),
+            spare: false,
             random: Random::from_seed(1),
             holds: None,
         };

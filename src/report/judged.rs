@@ -46,9 +46,9 @@ impl<'a> Judged<'a> {
     /// findings either, and is not fine for that.
     pub(crate) fn status(&self) -> Option<Status> {
         // A number is /dev/kmsg's own, which says for certain who wrote a record.
-        let certain = self.log.records.iter().any(|record| record.seq.is_some());
+        let certain = || self.log.records.iter().any(|record| record.seq.is_some());
         let judged = self.log.records.len() > self.log.unreadable + self.log.programs;
-        let nothing_known = !judged && !certain;
+        let nothing_known = !judged && !certain();
         let nothing_said = nothing_known && self.verdict.issues.is_empty();
         let nobody_says = self.unanswered && self.verdict.status == Status::Ok;
         (!nothing_said && !nobody_says).then_some(self.verdict.status)

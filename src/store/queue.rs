@@ -120,20 +120,22 @@ impl Store {
         self.write(move |connection| lanes::bring_forward(connection, now))
     }
 
-    /// The result, the calls, the delta's fate, and the next one claimed, in one write.
+    /// The result, the calls, the delta's fate, and the next one where `claims` says so, in one
+    /// write.
     pub(crate) fn settle(
         &self,
         id: DeltaId,
         outcome: &Outcome,
         fate: Fate,
         now: Wall,
+        claims: bool,
     ) -> Result<Option<Work>, StoreError> {
         let outcome = outcome.clone();
         self.write(move |connection| {
             write_result(connection, id, &outcome, now)?;
             write_calls(connection, id, &outcome.calls, now)?;
             move_on(connection, id, fate, now)?;
-            claim(connection, now)
+            if claims { claim(connection, now) } else { Ok(None) }
         })
     }
 

@@ -50,6 +50,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("httparse", &["src/gate/"]),
     ("jiff", &["src/time/"]),
     ("lexopt", &["src/cli/"]),
+    ("memchr", &["src/kernel/text.rs", "src/analyze/input.rs"]),
     ("log", &["src/"]), // less where the room decides
     ("regex", &["src/eval/"]),
     ("ring", &["src/sys/", "src/gate/"]),

@@ -1,7 +1,8 @@
 //! Deltas as work: whose turn it is, what becomes of those that fail, and putting them back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::support::client::post;
 use super::support::scripted::{Act, Scripted, Seen, completion};
@@ -116,6 +117,37 @@ fn critical_signatures_go_ahead_and_take_what_is_older_of_their_host_along() {
         "plain 6",
     ];
     assert_eq!(all_asked(&endpoint), expected);
+}
+
+/// More are claimed at a time, so that a quick endpoint has no pauses.
+#[test]
+fn no_more_than_the_workers_ask_at_once() {
+    const WORKERS: usize = 8;
+    let (asking, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let go = Arc::new(AtomicBool::new(false));
+    let (seen, wait) = (Arc::clone(&most), Arc::clone(&go));
+    let endpoint = Scripted::start(move |_, _| {
+        seen.fetch_max(asking.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        wait_until("all are there", || wait.load(Ordering::SeqCst));
+        std::thread::sleep(Duration::from_millis(20));
+        asking.fetch_sub(1, Ordering::SeqCst);
+        answer(OK)
+    });
+    let entry = endpoint.endpoint("");
+    let collector =
+        Collector::with(&format!("analysis_workers: {WORKERS}\nllm_endpoints:\n{entry}"));
+    for delta in 0..20 * WORKERS {
+        give(&collector, &format!("web-{}", delta % 20), delta as u64 / 20, &delta.to_string());
+    }
+    wait_until("all are busy", || endpoint.count() == WORKERS);
+    go.store(true, Ordering::SeqCst);
+    collector.wait_analysed();
+    assert_eq!(most.load(Ordering::SeqCst), WORKERS);
+    let by_host = |host: usize| {
+        let asked = all_asked(&endpoint).into_iter().map(|text| text.parse::<usize>().unwrap());
+        asked.filter(|delta| delta % 20 == host).collect::<Vec<_>>()
+    };
+    assert!((0..20).all(|host| by_host(host).is_sorted()), "each host's in order");
 }
 
 #[test]
