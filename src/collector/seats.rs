@@ -48,6 +48,7 @@ impl Seats {
         Seat(self)
     }
 
+    /// Of an analysis that had its answer: a refused connection is no quick endpoint.
     pub(super) fn took(&self, took: Duration) {
         let quick = took < QUICK_MAX;
         let before = std::mem::replace(&mut self.lock().quick, quick);

@@ -281,7 +281,9 @@ impl Worker {
         let judged = catch_unwind(AssertUnwindSafe(|| go_on(&mut progress)));
         let now = clock::mono();
         let took = now.remaining(begun);
-        seats.took(took);
+        if let Ok(Ok(_)) = judged {
+            seats.took(took);
+        }
         drop(seat);
         self.conclude(work, judged, progress, now, took)
     }

@@ -21,21 +21,28 @@ use crate::time::Wall;
 use crate::wire::HostName;
 
 /// A delta whose analysis ended with the process waits from the second time on, for this long and
-/// then twice as long each time: if it is to blame, the others have their turn before it.
+/// then twice as long each time: if it is to blame, the others have their turn before it. Those
+/// that ended together wait for as long after one another: one of them may be to blame for all.
 const INTERRUPTED_BASE: Duration = Duration::from_secs(1);
 const INTERRUPTED_CAP: Duration = Duration::from_secs(60);
+const TOGETHER_CAP: Duration = Duration::from_secs(5 * 60);
 
 /// At a start: gives back what an earlier process had claimed, and makes the lanes anew.
 pub(super) fn begin(connection: &mut Connection, now: Wall) -> Result<(), StoreError> {
     let transaction = connection.transaction()?;
     let left: Vec<(i64, u32)> = transaction
-        .prepare("SELECT id, interrupted FROM deltas WHERE state = 'running'")?
+        .prepare("SELECT id, interrupted FROM deltas WHERE state = 'running' ORDER BY id")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
+    let mut place = 0;
     for (id, interrupted) in left {
         let wait = match interrupted {
             0 => Duration::ZERO,
-            times => INTERRUPTED_BASE.saturating_mul(1 << times.min(16)).min(INTERRUPTED_CAP),
+            times => {
+                place += 1;
+                let own = INTERRUPTED_BASE.saturating_mul(1 << times.min(16)).min(INTERRUPTED_CAP);
+                own.saturating_mul(place).min(TOGETHER_CAP)
+            }
         };
         transaction.execute(
             "UPDATE deltas SET state = 'pending', interrupted = interrupted + 1,

@@ -9,7 +9,8 @@
 //!
 //! A claim ends with its worker alone, as nothing that a worker waits for is without end. A call
 //! has `timeout` to its last byte, a place at an endpoint and each pause are waited for as long at
-//! most, an analysis has 30 minutes; a write that hangs shows in `/health`. The tests:
+//! most, an analysis has 30 minutes, and a seat is free when one ends; a write that hangs shows in
+//! `/health`. The tests:
 //! `every_behaviour_has_its_outcome`, silence and a byte at a time among them, and
 //! `an_analysis_takes_no_more_than_so_many_calls_at_once`. A second claim of what is slow would pay
 //! for the same calls again.
@@ -463,6 +464,26 @@ mod tests {
         let row = "SELECT state || ' ' || attempts || ' ' || unusable FROM deltas WHERE id = 1";
         let row: String = connection.query_row(row, [], |row| row.get(0)).unwrap();
         assert_eq!(row, "failed 3 2");
+    }
+
+    /// One of those that ended with the process time after time is to blame, and the others are not.
+    #[test]
+    fn what_ended_together_has_its_turns_apart() {
+        let (connection, now) = database(
+            "INSERT INTO hosts (hostname, first_seen, last_seen)
+                 VALUES ('a', '', ''), ('b', '', ''), ('c', '', ''), ('d', '', '');
+             INSERT INTO deltas (id, hostname, state, interrupted, timestamp, received_at, lines,
+                 raw_dmesg, records, attempts, next_attempt_at)
+             SELECT column1, column2, 'running', column3, '', '', 1, '', '[]', 2, '' FROM
+             (VALUES (1, 'a', 1), (2, 'b', 1), (3, 'c', 0), (4, 'd', 19));",
+        );
+        let turn = |seconds| {
+            let now = now.plus(Duration::from_secs(seconds));
+            claim(&connection, now).unwrap().map(|work| work.id.0)
+        };
+        assert_eq!([turn(0), turn(1)], [Some(3), None], "the first time is chance");
+        assert_eq!([turn(2), turn(3), turn(4)], [Some(1), None, Some(2)]);
+        assert_eq!([turn(179), turn(180)], [None, Some(4)]);
     }
 
     /// A row that an operator deletes or settles meanwhile stops nobody.

@@ -140,6 +140,8 @@ fn no_more_than_the_workers_ask_at_once() {
         give(&collector, &format!("web-{}", delta % 20), delta as u64 / 20, &delta.to_string());
     }
     wait_until("all are busy", || endpoint.count() == WORKERS);
+    let running = "SELECT COUNT(*) FROM deltas WHERE state = 'running'";
+    assert_eq!(collector.one(running), WORKERS.to_string(), "and nobody claims ahead");
     go.store(true, Ordering::SeqCst);
     collector.wait_analysed();
     assert_eq!(most.load(Ordering::SeqCst), WORKERS);
