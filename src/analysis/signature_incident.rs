@@ -4,10 +4,10 @@
 //! beside it; what a failure brought about and the failure. Pure. `signatures` drives it.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use super::signature_match::{BOOT_USEC, Match, find_at, is_bare};
-use super::signature_part::Aliases;
+use super::signature_part::{Aliases, section_part};
 use super::signature_table::{Part, Role, Signature};
 use super::verdict::RECORDS_PER_ISSUE_MAX;
 use super::{Category, Severity};
@@ -21,6 +21,8 @@ const BEFORE_RECORDS_MAX: usize = 200;
 const PLACES_MAX: usize = 256;
 /// The kernel describes one APEI error in several records; its section follows within this many.
 const SECTION_RECORDS_MAX: usize = 12;
+/// What comes again after longer than this is no trend.
+const TREND_USEC: u64 = 24 * 60 * 60 * 1_000_000;
 /// A boot without times ends after this many records at the latest.
 const BOOT_RECORDS_MAX: usize = 1_500;
 
@@ -31,6 +33,10 @@ pub(super) struct Group<'a> {
     pub(super) component: &'a str,
     /// Errors, not records: one may be told in several.
     pub(super) count: u32,
+    /// When the last of them came, as many as make a trend.
+    times: VecDeque<Option<u64>>,
+    /// Whether as many as the signature wants came close to each other.
+    pub(super) is_trend: bool,
     /// Where the record to quote stands.
     evidence: usize,
     /// What of it is quoted.
@@ -50,6 +56,8 @@ impl<'a> Group<'a> {
             signature,
             component,
             count: 0,
+            times: VecDeque::new(),
+            is_trend: false,
             evidence: 0,
             quote: "",
             last: usize::MAX,
@@ -59,24 +67,37 @@ impl<'a> Group<'a> {
     }
 
     /// Adds the record at `at`, which belongs to `event`.
-    fn add(&mut self, (at, quote): (usize, &'a str), seq: Option<Seq>, event: &Event) {
+    fn add(&mut self, (at, quote): (usize, &'a str), record: &Record, event: &Event) {
         if !event.is_one || self.last != event.records.start {
             self.last = event.records.start;
             self.count = self.count.saturating_add(1);
+            self.is_trend |= self.comes_again(record.usec);
         }
         if self.places.is_empty() || self.count == 1 && at == event.head {
             (self.evidence, self.quote) = (at, quote);
         }
         if self.seqs.len() < RECORDS_PER_ISSUE_MAX {
-            self.seqs.extend(seq);
+            self.seqs.extend(record.seq);
         }
         if self.places.len() < PLACES_MAX {
             self.places.push(at);
         }
     }
 
+    /// Whether it is a trend with this one.
+    fn comes_again(&mut self, usec: Option<u64>) -> bool {
+        self.times.push_back(usec);
+        if self.times.len() < self.signature.repeats as usize {
+            return false;
+        }
+        let first = self.times.pop_front().flatten();
+        // A clock that goes back is another boot, and who has none says nothing of the time between.
+        first.zip(usec).is_none_or(|(first, last)| last.saturating_sub(first) <= TREND_USEC)
+    }
+
     fn join(&mut self, other: Self) {
         self.count = self.count.saturating_add(other.count);
+        self.is_trend |= other.is_trend || self.count >= self.signature.repeats;
         if other.evidence < self.evidence {
             (self.evidence, self.quote) = (other.evidence, other.quote);
         }
@@ -157,6 +178,17 @@ impl<'a> Incident<'a> {
         })
     }
 
+    /// What firmware says of the parts, where no record names one.
+    fn name_by_sections(&mut self, records: &'a [Record]) {
+        if !self.parts.is_empty() {
+            return;
+        }
+        let groups = self.groups.iter().filter(|group| group.signature.part == Part::Section);
+        let places = groups.flat_map(|group| group.places.iter().copied());
+        self.parts =
+            places.filter_map(|at| section(&records[at..]).find_map(section_part)).collect();
+    }
+
     /// Adds what is the same failure under another name.
     fn absorb(&mut self, other: Self) {
         let parts = std::mem::take(&mut self.parts);
@@ -199,7 +231,7 @@ impl Wrapped {
 pub(super) fn incidents<'a>(records: &'a [Record], wrapped: &'a Wrapped) -> Vec<Incident<'a>> {
     let (groups, aliases) = gathered(records, wrapped);
     let mut groups = with_nameless_joined(groups);
-    groups.retain(|group| group.count >= group.signature.repeats);
+    groups.retain(|group| group.is_trend);
     let mut by_device: HashMap<_, (Category, Vec<Group>)> = HashMap::new();
     for group in groups {
         let category = category(group.signature, &records[group.first()..]);
@@ -214,7 +246,10 @@ pub(super) fn incidents<'a>(records: &'a [Record], wrapped: &'a Wrapped) -> Vec<
     let of = |((_, device, _), (category, groups))| Incident::new(category, device, groups);
     let mut incidents: Vec<_> = by_device.into_iter().map(of).collect();
     incidents.sort_by_key(|incident| (incident.first(), incident.groups[0].row, incident.device));
-    joined(joined(incidents, beside), behind)
+    let mut incidents = joined(joined(incidents, beside), behind);
+    // Whatever stands beside them names the part better than firmware does.
+    incidents.iter_mut().for_each(|incident| incident.name_by_sections(records));
+    incidents
 }
 
 fn gathered<'a>(records: &'a [Record], wrapped: &'a Wrapped) -> (Vec<Group<'a>>, Aliases<'a>) {
@@ -241,7 +276,7 @@ fn gathered<'a>(records: &'a [Record], wrapped: &'a Wrapped) -> (Vec<Group<'a>>,
             aliases.learn(at, found.signature.part, found.component, text);
             let key = (found.row, found.component);
             let group = groups.entry(key).or_insert_with(|| Group::new(found));
-            group.add((at, quote), record.seq, event);
+            group.add((at, quote), record, event);
         }
     }
     let mut groups: Vec<_> = groups.into_values().collect();
@@ -347,14 +382,22 @@ fn category(signature: &Signature, records: &[Record]) -> Category {
     if signature.part != Part::Section {
         return signature.category;
     }
-    let near = records.iter().take(SECTION_RECORDS_MAX);
-    // A program may write between them, and what it writes decides nothing.
-    let section = near.filter(|record| record.origin() != Origin::User).find_map(|record| {
-        let (_, rest) = record.text.split_once("section")?;
+    let section = section(records).find_map(|text| {
+        let (_, rest) = text.split_once("section")?;
         rest.strip_prefix(['_', ' '])?.strip_prefix("type: ")
     });
     match section {
-        Some(section) if section.starts_with("memory") => Category::Memory,
+        // A processor's errors are its caches' and its memory's, as the machine check's are.
+        Some(section) if section.starts_with("memory") || section.contains("processor error") => {
+            Category::Memory
+        }
         _ => signature.category,
     }
+}
+
+/// What follows the record that begins a report of firmware's. A program may write between the
+/// lines, and what it writes decides nothing.
+fn section(records: &[Record]) -> impl Iterator<Item = &str> {
+    let near = records.iter().take(SECTION_RECORDS_MAX);
+    near.filter(|record| record.origin() != Origin::User).map(|record| record.text.as_str())
 }

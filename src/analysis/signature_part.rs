@@ -36,6 +36,24 @@ pub(super) fn component(part: Part, text: &str) -> &str {
     found.filter(|name| !matches!(*name, "unknown" | "any" | "block" | "NULL")).unwrap_or("")
 }
 
+/// The part that a line of firmware's report names (`drivers/firmware/efi/cper.c`): its label, its
+/// place on the board, its PCI address, or its numbers.
+pub(super) fn section_part(text: &str) -> Option<&str> {
+    let (_, text) = text.split_once("[Hardware Error]:")?;
+    let value = |mark| text.split_once(mark).map(|(_, rest): (_, &str)| rest.trim());
+    let named = value("fru_text: ").filter(|name| !name.to_lowercase().contains("unknown"));
+    let placed = || value("DIMM location: ").filter(|place| !place.starts_with("not present"));
+    let on_bus = || value("device_id: ").map(token).filter(|address| is_pci(address));
+    let numbers = || {
+        let rest = text.trim_start();
+        let module = rest.find("module:").filter(|_| rest.starts_with("node:"))? + "module:".len();
+        let digits = rest[module..].trim_start();
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+        Some(&rest[..rest.len() - digits.len() + end])
+    };
+    named.or_else(placed).or_else(on_bus).or_else(numbers).filter(|name| !name.is_empty())
+}
+
 fn after<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(mark)?;
     // ` dev` stands for both ` dev sda` and ` device sda1`.
@@ -283,6 +301,27 @@ mod tests {
             (Part::PciLast, "a 12:00:00 clock, a 0000:00:00 date", ""),
         ] {
             assert_eq!(component(part, text), expected, "{part:?} {text}");
+        }
+    }
+
+    #[test]
+    fn firmware_names_a_part_in_some_line_of_its_report() {
+        for (text, expected) in [
+            ("{1}[Hardware Error]:   fru_text: DIMM B2 ", Some("DIMM B2")),
+            ("[Hardware Error]:   fru_text: Unknown FRU", None),
+            ("{1}[Hardware Error]:   DIMM location: CPU1 DIMM_B2", Some("CPU1 DIMM_B2")),
+            ("{1}[Hardware Error]:   DIMM location: not present. DMI handle: 0x0", None),
+            ("{1}[Hardware Error]:   device_id: 0000:3b:00.0", Some("0000:3b:00.0")),
+            ("{1}[Hardware Error]:   vendor_id: 0x8086, device_id: 0x1563", None),
+            ("{1}[Hardware Error]:   node: 0 card: 1 module: 12 rank: 0", {
+                Some("node: 0 card: 1 module: 12")
+            }),
+            ("{1}[Hardware Error]:   node:0 card:1 module:2", Some("node:0 card:1 module:2")),
+            ("{1}[Hardware Error]:   module:", None),
+            ("{1}[Hardware Error]:   fru_text: ", None),
+            ("sh: fru_text: B2", None),
+        ] {
+            assert_eq!(section_part(text), expected, "{text}");
         }
     }
 

@@ -248,6 +248,43 @@ mod tests {
         check(&lost, &[&format!("{issue} (6 times)")]);
     }
 
+    #[test]
+    fn a_trend_is_what_comes_again_within_a_day() {
+        let down = |hours: [u32; 3]| -> String {
+            let line = |hour: &u32| {
+                format!("[{}.5] igb 0000:3b:00.0 eth4: NIC Link is Down\n", 900 + hour * 3600)
+            };
+            hours.iter().map(line).collect()
+        };
+        let flaps = "warning network: eth4: the link keeps";
+        check(&down([0, 12, 24]), &[flaps]);
+        check(&down([0, 480, 960]), &[]);
+        check(&down([0, 12, 25]), &[]);
+        let then = |hours| down(hours).replace(".5]", ".6]");
+        check(&(down([0, 480, 960]) + &then([2000, 2001, 2002])), &[flaps]);
+    }
+
+    /// And what stands beside the report names it better.
+    #[test]
+    fn firmware_says_in_its_section_which_part_it_is() {
+        let report = |severity: &str, lines: &[&str]| -> String {
+            let head = format!("[ 500.1] {{7}}[Hardware Error]: event severity: {severity}\n");
+            let line = |line: &&str| format!("[ 500.1] {{7}}[Hardware Error]:   {line}\n");
+            head + &lines.iter().map(line).collect::<String>()
+        };
+        let memory = ["fru_text: B2", "section_type: memory error", "node: 0 card: 1 module: 2"];
+        let uncorrected = report("recoverable", &memory);
+        check(&uncorrected, &["critical memory: B2: firmware reported an uncorrected"]);
+        let edac = "[ 500.2] EDAC MC0: 1 UE memory read error on DIMM_B2 (channel:1 slot:0)\n";
+        check(&(uncorrected.clone() + edac), &["critical memory: DIMM_B2: "]);
+        let other = report("recoverable", &["fru_text: B3", "section_type: memory error"]);
+        check(&(uncorrected + &other), &["critical memory: B2, B3: firmware reported"]);
+        let bus = ["section_type: PCIe error", "device_id: 0000:3b:00.0"];
+        check(&report("fatal", &bus), &["critical driver: 0000:3b:00.0: firmware reported"]);
+        let processor = ["section_type: ARM processor error"];
+        check(&report("fatal", &processor), &["critical memory: firmware reported a fatal"]);
+    }
+
     /// What one failure brings about is not ten findings, and two failures are two.
     #[test]
     fn one_failure_is_one_issue() {

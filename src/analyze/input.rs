@@ -67,6 +67,9 @@ pub(super) fn text_at_all(bytes: &[u8]) -> Result<(), String> {
     if let Some((_, tool)) = packed {
         return Err(format!("it is compressed; try: {tool} FILE | tasseograph analyze -"));
     }
+    if is_json(bytes) {
+        return Err("it is JSON; take journalctl without -o json, dmesg without --json".to_owned());
+    }
     let sample = &bytes[..bytes.len().min(SAMPLE_BYTES)];
     // Escapes colour a log, and some tools put a NUL between records.
     let foreign =
@@ -81,6 +84,12 @@ pub(super) fn text_at_all(bytes: &[u8]) -> Result<(), String> {
         return Err(format!("it has more than {LOG_LINES_MAX} lines; take a part of it"));
     }
     Ok(())
+}
+
+/// `{"`, with white space between; firmware's `{7}[Hardware Error]` is none.
+fn is_json(bytes: &[u8]) -> bool {
+    let Some(rest) = bytes.trim_ascii_start().strip_prefix(b"{") else { return false };
+    rest.trim_ascii_start().starts_with(b"\"")
 }
 
 /// How compressed files begin, and what unpacks them.

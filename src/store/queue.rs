@@ -466,7 +466,7 @@ mod tests {
         assert_eq!(row, "failed 3 2");
     }
 
-    /// One of those that ended with the process time after time is to blame, and the others are not.
+    /// One of those that ended with the process time after time is to blame, the others are not.
     #[test]
     fn what_ended_together_has_its_turns_apart() {
         let (connection, now) = database(

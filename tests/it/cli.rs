@@ -272,6 +272,8 @@ fn what_is_no_text_is_no_healthy_log() {
         (gzipped, "it is compressed; try: zcat FILE | tasseograph analyze -"),
         (utf16, "it is not text"),
         (noise, "it is not text"),
+        (b"{\"MESSAGE\" : \"x\"}\n".to_vec(), "it is JSON; take journalctl without -o json"),
+        (b"{\n   \"dmesg\": [\n".to_vec(), "dmesg without --json"),
         (lines, "it has more than 3000000 lines"),
     ] {
         let path = folder.path("log");
