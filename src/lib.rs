@@ -30,11 +30,11 @@
 //! | `cli` | arguments -> Command | |
 //! | `exit` | exit codes | |
 //! | *compose* | | |
-//! | `setup` | `collector --init`, `agent-config`, `--unit` | *decide*, `sys`, `exit` |
+//! | `setup` | `collector --init`, `agent-config`, `host-key`, `--unit` | *decide*, `sys`, `exit` |
 //! | `analyze` | the chain | all but `agent`, `collector`, `eval`, `gate`, `setup`, `store` |
 //! | `eval` | endpoints measured on logs | all but `agent`, `collector`, `gate`, `setup`, `store` |
 //! | `agent` | `tasseograph agent` | *decide*, `sys`, `exit` |
-//! | `collector` | `collector`, `report`, `reanalyse`, `host-key` | all but `agent`, `setup` |
+//! | `collector` | `collector`, `report`, `reanalyse` | all but `agent`, `setup` |
 //!
 //! What flows: bytes -> `kernel::Record` -> `kernel::Delta` -> `wire::Post` -> (stored) delta ->
 //! `analysis::Prompt` -> `llm::Reply` -> `analysis::Verdict` -> rows -> reports.
@@ -104,7 +104,7 @@ fn run(command: cli::Command, environment: &sys::env::Environment) -> exit::Exit
         cli::Command::Collector { config, check_only } => {
             collector::run(&config, check_only, environment)
         }
-        cli::Command::Init { config, names } => setup::init(&config, &names),
+        cli::Command::Init { config, names } => setup::init(&config, &names, environment),
         cli::Command::Unit { daemon } => setup::unit(daemon),
         cli::Command::AgentConfig { host, config, url } => {
             setup::agent_config(&host, &config, url.as_deref(), environment)
@@ -114,6 +114,6 @@ fn run(command: cli::Command, environment: &sys::env::Environment) -> exit::Exit
         cli::Command::Eval(wanted) => eval::run(&wanted, environment),
         cli::Command::Report { db, query } => collector::report(&db, query.as_deref()),
         cli::Command::Reanalyse { db, which } => collector::reanalyse(&db, &which),
-        cli::Command::HostKey { name } => collector::host_key(&name, environment),
+        cli::Command::HostKey { name, config } => setup::host_key(&name, &config, environment),
     }
 }

@@ -107,7 +107,8 @@ pub(crate) fn run(path: &Path, check_only: bool, once: bool, environment: &Envir
 }
 
 fn load(path: &Path, environment: &Environment) -> Result<AgentConfig, String> {
-    let bytes = files::read(path, config::FILE_BYTES_MAX)?;
+    let maker = "tasseograph agent-config, on the collector's host, prints one";
+    let bytes = files::read_made(path, config::FILE_BYTES_MAX, maker)?;
     let text = String::from_utf8_lossy(&bytes);
     probe::with_probe(environment, |probe| AgentConfig::check(&text, probe))
         .map_err(|problems| config::render(path, &problems))

@@ -63,6 +63,8 @@ pub(crate) enum Command {
     /// The key of the host of this name.
     HostKey {
         name: String,
+        /// The collector's, beside which its key lies.
+        config: PathBuf,
     },
 }
 
@@ -272,7 +274,11 @@ mod tests {
             ),
             ("explain", Command::Explain { id: None }),
             ("explain edac-ce", Command::Explain { id: Some("edac-ce".into()) }),
-            ("host-key web-1", Command::HostKey { name: "web-1".into() }),
+            (
+                "host-key web-1",
+                Command::HostKey { name: "web-1".into(), config: COLLECTOR_CONFIG.into() },
+            ),
+            ("host-key web-1 -c x", Command::HostKey { name: "web-1".into(), config: "x".into() }),
         ] {
             assert_eq!(parse_line(line), Ok(expected), "{line}");
         }

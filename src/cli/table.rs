@@ -208,12 +208,17 @@ pub(super) const COMMANDS: &[Spec] = &[
         name: "host-key",
         arguments: "NAME",
         what: "print the key of one host, made from the collector's",
-        more: "The collector's key is taken from TASSEOGRAPH_API_KEY, or from the file that \
-               TASSEOGRAPH_API_KEY_FILE names. The key that is printed serves posts under that \
-               host's name alone.",
-        options: &[],
+        more: "The collector's key is TASSEOGRAPH_API_KEY, or without it in the file api_key \
+               beside the configuration. The key that is printed serves posts under that host's \
+               name alone.",
+        options: &[COLLECTOR_FILE],
         example: "tasseograph host-key web-1",
-        make: |given| Ok(Command::HostKey { name: given.host()? }),
+        make: |given| {
+            Ok(Command::HostKey {
+                name: given.host()?,
+                config: given.path("config").unwrap_or_else(|| COLLECTOR_CONFIG.into()),
+            })
+        },
     },
     Spec {
         name: "man",

@@ -10,13 +10,11 @@ use std::sync::{Mutex, PoisonError};
 use super::failures::{Failures, WINDOW};
 use super::server::HEALTH_PATH;
 use crate::config::{self, CollectorConfig, Secret};
-use crate::exit::Exit;
 use crate::gate::{Answer, Head, Who};
 use crate::store::KeyKind;
 use crate::sys::digest::Mac;
-use crate::sys::env::Environment;
 use crate::sys::log::Limited;
-use crate::sys::{clock, out, probe, random};
+use crate::sys::{clock, random};
 use crate::time::Mono;
 use crate::wire::{HostKey, HostName, INGEST_PATH, MAC_BYTES};
 
@@ -68,7 +66,7 @@ impl Master {
 impl Keys {
     pub(super) fn new(config: &CollectorConfig) -> Self {
         if config.api_key.is_short() {
-            log::warn!("{}", short(config::API_KEY));
+            log::warn!("{}: {}", config::API_KEY, Secret::SHORT);
         }
         Self::of(&config.api_key, config.previous_key.as_ref(), config.host_keys_only)
     }
@@ -182,35 +180,6 @@ impl Credential {
     /// Whose key it is, where it is not one to post as `host` with.
     pub(super) fn owner_unless(&self, host: &HostName) -> Option<&HostName> {
         self.owner.as_ref().filter(|owner| *owner != host)
-    }
-}
-
-/// Who has a host's key can try keys until one makes it.
-fn short(name: &str) -> String {
-    format!(
-        "{name}: it is short enough to be guessed; \"openssl rand -hex 32\" makes one that is not"
-    )
-}
-
-/// `tasseograph host-key`.
-pub(crate) fn host_key(name: &str, environment: &Environment) -> Exit {
-    let Some(host) = HostName::parse(name) else {
-        let shown = crate::kernel::escape_controls(name);
-        out::complain(&format!("\"{shown}\" cannot be used; {}", HostName::RULE));
-        return Exit::Usage;
-    };
-    match probe::with_probe(environment, config::collector_key) {
-        Ok(key) => {
-            if key.is_short() {
-                out::complain(&short(config::API_KEY));
-            }
-            let mac = Mac::new(key.expose().as_bytes()).sign(host.as_str().as_bytes());
-            Exit::ok_if(out::print(&format!("{}\n", HostKey { host, mac }.encode())))
-        }
-        Err(problem) => {
-            out::complain(&problem.to_string());
-            Exit::Config
-        }
     }
 }
 

@@ -28,8 +28,7 @@ use crate::gate::{self, Gate, GateSettings};
 use crate::store::Store;
 use crate::sys::env::Environment;
 use crate::sys::notify::Notifier;
-use crate::sys::{descriptors, files, out, probe, random, tls};
-pub(crate) use keys::host_key;
+use crate::sys::{clock, descriptors, files, out, probe, random, tls};
 pub(crate) use reanalyse::reanalyse;
 pub(crate) use report::report;
 
@@ -78,7 +77,7 @@ pub(crate) fn run(path: &Path, check_only: bool, environment: &Environment) -> E
 
 /// The configuration, or its problems as they are printed.
 fn load(path: &Path, environment: &Environment) -> Result<CollectorConfig, String> {
-    let bytes = files::read(path, config::FILE_BYTES_MAX)?;
+    let bytes = files::read_made(path, config::FILE_BYTES_MAX, config::COLLECTOR_MAKER)?;
     let text = String::from_utf8_lossy(&bytes);
     probe::with_probe(environment, |probe| CollectorConfig::check(&text, probe))
         .map_err(|problems| config::render(path, &problems))
@@ -100,6 +99,7 @@ impl Collector {
                 let what = error.cert.and(error.key).err().unwrap_or_default();
                 misconfigured("tls_cert", what)
             })?;
+        let expired = identity.expired(clock::wall());
         let listener =
             gate::listen(config.listen.address, config.listen.port).map_err(|error| {
                 let what = format!("cannot listen on {}: {}", config.listen, files::cause(&error));
@@ -131,6 +131,9 @@ impl Collector {
         };
         let gate = Gate::start(settings, listener)
             .map_err(|error| failed(format!("cannot start the gate: {}", files::cause(&error))))?;
+        if let Some(what) = &expired {
+            log::warn!("the certificate in {} {what}", files::quoted(&config.tls_cert));
+        }
         log::info!("{}", renewal::shown(&identity.key_pin));
         log::info!("tasseograph {} listening on https://{address}", env!("CARGO_PKG_VERSION"));
         let notifier = Notifier::new(environment);

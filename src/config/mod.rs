@@ -29,6 +29,8 @@ pub(crate) const API_KEY_PREVIOUS: &str = "TASSEOGRAPH_API_KEY_PREVIOUS";
 /// Overrides the host's name, and the configuration's.
 pub(crate) const HOSTNAME: &str = "TASSEOGRAPH_HOSTNAME";
 
+/// For who has no collector's configuration.
+pub(crate) const COLLECTOR_MAKER: &str = "tasseograph collector --init makes one";
 /// A configuration file is a page or two.
 pub(crate) const FILE_BYTES_MAX: u64 = 1024 * 1024;
 

@@ -9,6 +9,10 @@ const CHARS_MIN: usize = 22;
 pub(crate) struct Secret(String);
 
 impl Secret {
+    /// What is said of one that is: who has a host's key can try keys until one makes it.
+    pub(crate) const SHORT: &str =
+        "it is short enough to be guessed; \"openssl rand -hex 32\" makes one that is not";
+
     /// Visible ASCII only: what an HTTP header can carry. A trailing newline is an editor's.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let text = text.trim_end_matches(['\r', '\n']);

@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::{AGENT_FILE, API_KEY_FILE, Ended, Place, ended, say, texts, url};
+use super::{AGENT_FILE, API_KEY_FILE, Ended, Place, called, ended, say, texts, url};
 use crate::config::{self, Front, Pin};
 use crate::exit::Exit;
 use crate::sys::certificate::{self, Name, SigningKey};
-use crate::sys::{clock, files, host, random, tls};
+use crate::sys::env::Environment;
+use crate::sys::{clock, files, host, probe, random, tls};
 use crate::wire::HostName;
 
 const SECRET_MODE: u32 = 0o600;
@@ -17,6 +18,7 @@ const LABEL_BYTES_MAX: usize = 63;
 const NAME_RULE: &str = "a name is letters, digits, \"_\" and \"-\", its parts with one \".\" \
     between, 253 characters at most and 63 a part; no part begins or ends with \"-\", and the last \
     is no number";
+const ANEW: &str = "move it away and run this again for another, from the same key";
 const UNIT_FOLDER: &str = "/etc/systemd/system";
 /// Where a package's or an administrator's unit may lie.
 const UNIT_FOLDERS: &[&str] = &[
@@ -32,11 +34,11 @@ const UNITS: &[(&str, &str)] = &[
 ];
 
 /// Without `names` the certificate is for this host's own.
-pub(crate) fn init(config: &Path, names: &[String]) -> Exit {
-    ended(make_all(config, names))
+pub(crate) fn init(config: &Path, names: &[String], environment: &Environment) -> Exit {
+    ended(make_all(config, names, environment))
 }
 
-fn make_all(config: &Path, names: &[String]) -> Result<(), Ended> {
+fn make_all(config: &Path, names: &[String], environment: &Environment) -> Result<(), Ended> {
     let names = names.iter().map(|name| parsed(name)).collect::<Result<Vec<_>, _>>()?;
     let place = Place::of(config)?;
     files::make_shared_folder(&place.folder).map_err(failed)?;
@@ -47,13 +49,12 @@ fn make_all(config: &Path, names: &[String]) -> Result<(), Ended> {
     let key: String = random::bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
     let key_file = place.beside(API_KEY_FILE);
     make(&key_file, &format!("{key}\n"), SECRET_MODE, ", for root alone")?;
-    let held = files::read(&key_file, config::FILE_BYTES_MAX).map_err(failed)?;
-    if held.trim_ascii().is_empty() {
-        let shown = files::quoted(&key_file);
-        return Err((Exit::Config, format!("{shown} is empty; remove it, and run this again")));
-    }
+    check_key(&key_file)?;
     let identity = tls::server_identity(&front.tls_cert, &front.tls_key)
         .map_err(|error| (Exit::Config, error.cert.and(error.key).err().unwrap_or_default()))?;
+    if let Some(what) = identity.expired(clock::wall()) {
+        said(&front.tls_cert, format!("{what}; {ANEW}"))?;
+    }
     let pin = identity.key_pin.to_string();
     let here = front.listen.address.filter(|address| !address.is_unspecified());
     let here = here.unwrap_or(IpAddr::from([127, 0, 0, 1]));
@@ -64,14 +65,30 @@ fn make_all(config: &Path, names: &[String]) -> Result<(), Ended> {
     if place.is_installed() {
         make_units()?;
     }
-    say(&next(&place, &front, &pin))
+    say(&next(&place, &front, &pin, environment))
 }
 
 /// Who may not write there is told where he may.
 fn failed(reason: String) -> Ended {
-    let hint = "; run it as root, or name a file in a folder of your own with --config";
-    let hint = if reason.ends_with("permission denied") { hint } else { "" };
+    let hint = if files::is_forbidden(&reason) {
+        "; run it as root, or name a file in a folder of your own with --config"
+    } else if files::is_missing(&reason) {
+        "; make the one above it first"
+    } else {
+        ""
+    };
     (Exit::Failed, reason + hint)
+}
+
+/// One that the collector would not start with is nobody's yet.
+fn check_key(path: &Path) -> Result<(), Ended> {
+    files::read(path, config::FILE_BYTES_MAX).map_err(failed)?;
+    let alone = Environment::default().or_file(config::API_KEY, path);
+    let checked = probe::with_probe(&alone, config::collector_key);
+    checked.map(drop).map_err(|problem| {
+        let shown = files::quoted(path);
+        (Exit::Config, format!("{shown}: {}; move it away, and run this again", problem.what))
+    })
 }
 
 fn parsed(name: &str) -> Result<Name, Ended> {
@@ -79,8 +96,9 @@ fn parsed(name: &str) -> Result<Name, Ended> {
         return Ok(Name::Address(address));
     }
     let shown = crate::kernel::escape_controls(name);
-    let wrong =
-        || (Exit::Usage, format!("--name: \"{shown}\" is no address, and no name; {NAME_RULE}"));
+    let is_url = name.contains(['/', '[', ']']) || name.matches(':').count() == 1;
+    let rule = if is_url { "leave out https://, brackets and port" } else { NAME_RULE };
+    let wrong = || (Exit::Usage, format!("--name: \"{shown}\" is no address, and no name; {rule}"));
     if is_dns(name) { Ok(Name::Dns(name.to_owned())) } else { Err(wrong()) }
 }
 
@@ -144,8 +162,7 @@ fn check_names(cert: &Path, given: &[Name]) -> Result<(), Ended> {
     if lacks.is_empty() {
         return Ok(());
     }
-    let hint = "move it away and run this again for one that does, from the same key";
-    said(cert, format!("does not name {lacks}; {hint}"))
+    said(cert, format!("does not name {lacks}; {ANEW}"))
 }
 
 /// An agent of another pin would refuse this collector. One that has none goes by something else.
@@ -220,29 +237,33 @@ fn make_units() -> Result<(), Ended> {
 }
 
 /// What is left to do.
-fn next(place: &Place, front: &Front, pin: &str) -> String {
+fn next(place: &Place, front: &Front, pin: &str, environment: &Environment) -> String {
+    let (sudo, program) = called(environment);
     let of_config = place.option();
     let file = |name: &str| texts::word(&place.beside(name).to_string_lossy());
     let start = if place.is_installed() {
         let units = "tasseograph-collector tasseograph-agent";
-        format!("  systemctl enable --now {units}\n")
-    } else {
         format!(
-            "  export TASSEOGRAPH_API_KEY_FILE={}\n  \
-             tasseograph collector{of_config}\n  tasseograph agent -c {}\n",
-            file(API_KEY_FILE),
+            "\nStart the collector and this host's agent:\n  {sudo}systemctl enable --now {units}\n"
+        )
+    } else {
+        let keyed = format!("{sudo}{}_FILE={} {program}", config::API_KEY, file(API_KEY_FILE));
+        format!(
+            "\nStart the collector in one shell, and this host's agent in another:\n  \
+             {keyed} collector{of_config}\n  {keyed} agent -c {}\n",
             file(AGENT_FILE)
         )
     };
-    let reached = super::join::reached(front, None);
-    let reached = reached.unwrap_or_else(|_| format!("https://COLLECTOR:{}", front.listen.port));
+    let reached = match super::join::reached(front, None) {
+        Ok(reached) => reached,
+        Err((_, why)) => return format!("{start}\nOther hosts cannot join yet: {why}\n"),
+    };
     let lines = texts::agent_lines(&reached, pin).replace('\n', "\n  ");
     format!(
-        "\nStart the collector and this host's agent:\n{start}\n\
-         Another host, where the program is, joins by this:\n  \
-         tasseograph agent-config{of_config} HOST | ssh root@HOST sh\n\n\
-         Or by hand, with what tasseograph host-key HOST prints as api_key, and an agent.yaml:\n  \
-         {}\n",
+        "{start}\nAnother host, where the program is, joins by this:\n  \
+         {sudo}{program} agent-config{of_config} HOST | ssh root@HOST sh\n\n\
+         Or by hand, with what this prints as its api_key, and an agent.yaml:\n  \
+         {sudo}{program} host-key{of_config} HOST\n\n  {}\n",
         lines.trim_end()
     )
 }

@@ -1,5 +1,5 @@
-//! What a collector and its hosts need before they run: `collector --init`, `agent-config` and
-//! `--unit`.
+//! What a collector and its hosts need before they run: `collector --init`, `agent-config`,
+//! `host-key` and `--unit`.
 //!
 //! Makes what is missing and overwrites nothing. Opens no port, makes no connection, and asks the
 //! network for nothing; runs before the daemons do, and never beside them.
@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use crate::config::{self, Front};
 use crate::exit::Exit;
 use crate::sys::certificate::Name;
+use crate::sys::env::Environment;
 use crate::sys::{files, host, out};
 pub(crate) use init::init;
-pub(crate) use join::agent_config;
+pub(crate) use join::{agent_config, host_key};
 
 /// Where the units look.
 const INSTALLED: &str = "/etc/tasseograph";
@@ -35,6 +36,13 @@ struct Place {
 impl Place {
     /// Paths in configurations are absolute, and text.
     fn of(config: &Path) -> Result<Self, Ended> {
+        if config.is_dir() || config.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            let shown = files::quoted(config);
+            return Err((
+                Exit::Usage,
+                format!("{shown} names a folder; name a file with --config"),
+            ));
+        }
         let absolute = std::path::absolute(config).ok().filter(|path| path.to_str().is_some());
         let folder = absolute.as_deref().and_then(Path::parent).map(Path::to_path_buf);
         match (absolute, folder) {
@@ -65,8 +73,9 @@ impl Place {
 
     fn front(&self) -> Result<Front, Ended> {
         let failed = |reason: String| (Exit::Config, reason);
-        let bytes = files::read(&self.config, config::FILE_BYTES_MAX)
-            .map_err(|why| failed(format!("{why}; tasseograph collector --init makes one")))?;
+        let maker = config::COLLECTOR_MAKER;
+        let bytes =
+            files::read_made(&self.config, config::FILE_BYTES_MAX, maker).map_err(failed)?;
         let text = String::from_utf8_lossy(&bytes);
         let front = config::front(&text);
         let front = front.map_err(|problems| failed(config::render(&self.config, &problems)))?;
@@ -89,8 +98,9 @@ fn ended(result: Result<(), Ended>) -> Exit {
     match result {
         Ok(()) => Exit::Ok,
         Err((exit, reason)) => {
+            let hint = if files::is_forbidden(&reason) { "; run it as root" } else { "" };
             if !reason.is_empty() {
-                out::complain(&reason);
+                out::complain(&(reason + hint));
             }
             exit
         }
@@ -100,6 +110,12 @@ fn ended(result: Result<(), Ended>) -> Exit {
 fn say(text: &str) -> Result<(), Ended> {
     // What could not be printed has been complained of.
     if out::print(text) { Ok(()) } else { Err((Exit::Failed, String::new())) }
+}
+
+/// How this program was called, for a shell; before it, as for any command, `sudo` who needs it.
+fn called(environment: &Environment) -> (&'static str, String) {
+    let sudo = if environment.get("SUDO_USER").is_some() { "sudo " } else { "" };
+    (sudo, texts::word(&host::called()))
 }
 
 /// Where `name` listens on `port`.

@@ -92,6 +92,15 @@ pub(super) fn join(host: &str, key: &str, url: &str, pin: &str, again: &str) -> 
 (
 set -eu
 PATH=$PATH:/usr/local/bin
+if [ "$(id -u)" != 0 ]; then
+    echo "this takes a root shell" >&2
+    exit 1
+fi
+systemd=$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
+if [ "${{systemd:-0}}" -lt 248 ]; then
+    echo "the agent's unit takes systemd 248 or newer; this host has ${{systemd:-none}}" >&2
+    exit 1
+fi
 if ! command -v tasseograph > /dev/null; then
     echo "tasseograph is not on this host; put the program into /usr/local/bin first" >&2
     exit 1
@@ -102,6 +111,11 @@ if [ -e /etc/tasseograph/key.pem ]; then
     exit 1
 fi
 if ! unit=$(tasseograph agent --unit) || [ -z "$unit" ]; then
+    if [ -n "$(tasseograph --version 2> /dev/null)" ]; then
+        echo "this program is too old: $(command -v tasseograph)" >&2
+        echo "put the collector's there" >&2
+        exit 1
+    fi
     echo "this program does not run here: $(command -v tasseograph)" >&2
     echo "put a static one there, of this host's architecture ($(uname -m))" >&2
     exit 1

@@ -57,7 +57,12 @@ impl SigningKey {
         let key = tls::private_key(path)?;
         Self::parse(key.secret_der()).ok_or_else(|| {
             let shown = files::quoted(path);
-            format!("the key in {shown} is no P-256 key in PKCS#8; make its certificate by openssl")
+            let hint = ", or PKCS#8 of it by openssl pkcs8 -topk8 -nocrypt";
+            let hint = if tls::is_sec1(&key) { hint } else { "" };
+            format!(
+                "the key in {shown} is no P-256 key in PKCS#8; make its certificate by \
+                 openssl{hint}"
+            )
         })
     }
 
@@ -113,6 +118,23 @@ pub(crate) fn names(certificate: &[u8]) -> Vec<Name> {
         _ => None,
     });
     known.collect()
+}
+
+/// The last instant at which a certificate in DER is valid.
+pub(crate) fn expiry(certificate: &[u8]) -> Option<Wall> {
+    let (_, certificate) = elements(certificate).next()?;
+    let (_, to_be_signed) = elements(certificate).next()?;
+    // Of the sequences, the third: how it is signed, by whom, from when to when.
+    let (_, validity) = elements(to_be_signed).filter(|(tag, _)| *tag == SEQUENCE).nth(2)?;
+    let (tag, digits) = elements(validity).nth(1)?;
+    let digits = std::str::from_utf8(digits).ok()?;
+    let century = match tag {
+        GENERALIZED_TIME => "",
+        _ if digits < "50" => "20",
+        _ => "19",
+    };
+    let digits = format!("{century}{digits}");
+    Wall::parse(&format!("{}T{}", digits.get(..8)?, digits.get(8..)?))
 }
 
 fn alternative_names(certificate: &[u8]) -> Option<&[u8]> {
@@ -305,6 +327,19 @@ mod tests {
             ("2050-01-01T00:00:00Z", b"\x18\x0f20500101000000Z"),
         ] {
             assert_eq!(time(Wall::parse(wall).unwrap()), expected, "{wall}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_tells_when_it_expires() {
+        let key = SigningKey::generate();
+        for made in ["2026-02-03T12:30:00Z", "1960-01-01T00:00:00Z", "2045-12-31T23:59:59Z"] {
+            let made = Wall::parse(made).unwrap();
+            let whole = tlv(SEQUENCE, &key.to_be_signed(&[], made));
+            assert_eq!(expiry(&whole), Some(made.minus(BACKDATED).plus(VALID)), "{made}");
+            for end in 0..whole.len() {
+                assert!(expiry(&whole[..end]).is_none_or(|at| Some(at) == expiry(&whole)));
+            }
         }
     }
 }

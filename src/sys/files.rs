@@ -36,6 +36,22 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
+/// As `read`, of a file that something makes: where it is not there, `maker` is told as well.
+pub(crate) fn read_made(path: &Path, bytes_max: u64, maker: &str) -> Result<Vec<u8>, String> {
+    let told = |reason: String| if is_missing(&reason) { reason + "; " + maker } else { reason };
+    read(path, bytes_max).map_err(told)
+}
+
+/// Whether a reason is that nothing is there.
+pub(crate) fn is_missing(reason: &str) -> bool {
+    reason.ends_with("no such file or directory")
+}
+
+/// Whether a reason is that somebody else may.
+pub(crate) fn is_forbidden(reason: &str) -> bool {
+    reason.ends_with("permission denied")
+}
+
 /// Replaces `path` by `bytes`: after a crash at any instant it holds the old text or the new one.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let temporary = beside(path, "new");

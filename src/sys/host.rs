@@ -43,6 +43,12 @@ pub(crate) fn addresses() -> Vec<IpAddr> {
     addresses.filter(|address| !address.is_loopback() && !address.is_unspecified()).collect()
 }
 
+/// How this program was called.
+pub(crate) fn called() -> String {
+    let first = std::env::args_os().next().unwrap_or_default();
+    first.into_string().unwrap_or_else(|_| "tasseograph".to_owned())
+}
+
 /// This program's file, where /proc tells.
 pub(crate) fn program() -> Option<PathBuf> {
     std::env::current_exe().ok()

@@ -8,9 +8,10 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use super::files;
 use super::verify::{self, Anyone, Pinned};
+use super::{certificate, files};
 use crate::config::{Pin, Trust};
+use crate::time::Wall;
 
 /// A chain of certificates takes a few kilobytes; a whole host store some hundred.
 const PEM_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -31,6 +32,15 @@ pub(crate) struct KeyPairError {
 pub(crate) struct Identity {
     pub(crate) config: Arc<ServerConfig>,
     pub(crate) key_pin: Pin,
+    expiry: Option<Wall>,
+}
+
+impl Identity {
+    /// What is said of a certificate whose time is over.
+    pub(crate) fn expired(&self, now: Wall) -> Option<String> {
+        let expiry = self.expiry.filter(|expiry| *expiry < now)?;
+        Some(format!("expired at {expiry}; agents refuse it, but for those that have its pin"))
+    }
 }
 
 /// The server's side: TLS 1.2 and 1.3, stateless resumption.
@@ -40,6 +50,7 @@ pub(crate) fn server_identity(cert: &Path, key: &Path) -> Result<Identity, KeyPa
         (cert, key) => return Err(KeyPairError { cert: cert.map(drop), key: key.map(drop) }),
     };
     let key_pin = verify::key_pin(&certs[0]).map_err(|error| mismatch(cert, key, &error))?;
+    let expiry = certificate::expiry(&certs[0]);
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("ring serves TLS 1.2 and 1.3")
@@ -51,7 +62,7 @@ pub(crate) fn server_identity(cert: &Path, key: &Path) -> Result<Identity, KeyPa
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     // An agent has one connection: one ticket is as many as it uses.
     config.send_tls13_tickets = 1;
-    Ok(Identity { config: Arc::new(config), key_pin })
+    Ok(Identity { config: Arc::new(config), key_pin, expiry })
 }
 
 fn mismatch(cert: &Path, key: &Path, error: &rustls::Error) -> KeyPairError {
@@ -60,11 +71,16 @@ fn mismatch(cert: &Path, key: &Path, error: &rustls::Error) -> KeyPairError {
         rustls::Error::InconsistentKeys(_) => KeyPairError {
             cert: Ok(()),
             key: Err(format!(
-                "the key in {key_shown} does not belong to the certificate in {cert_shown}"
+                "the key in {key_shown} does not belong to the certificate in {cert_shown}; put \
+                 the pair there, or move the certificate away: tasseograph collector --init makes \
+                 one from the key"
             )),
         },
         rustls::Error::InvalidCertificate(_) => KeyPairError {
-            cert: Err(format!("the certificate in {cert_shown} cannot be used: {error}")),
+            cert: Err(format!(
+                "the certificate in {cert_shown} cannot be used: {}",
+                verify::unreadable(error)
+            )),
             key: Ok(()),
         },
         _ => KeyPairError {
@@ -122,6 +138,11 @@ pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String>
         }
         error => format!("{shown} is not a PEM file: {error}"),
     })
+}
+
+/// Of the older form that keys on curves have: what takes PKCS#8 alone takes it not.
+pub(crate) fn is_sec1(key: &PrivateKeyDer<'_>) -> bool {
+    matches!(key, PrivateKeyDer::Sec1(_))
 }
 
 /// The host's own certificate store; `SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured.

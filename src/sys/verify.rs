@@ -43,6 +43,17 @@ pub(super) fn key_pin(certificate: &CertificateDer<'_>) -> Result<Pin, rustls::E
     Ok(Pin::new(sha256(&[&parsed.subject_public_key_info()])))
 }
 
+/// rustls has its parser's own name for the one that people make by accident.
+pub(super) fn unreadable(error: &rustls::Error) -> String {
+    let shown = error.to_string();
+    if shown.contains("UnsupportedCertVersion") {
+        return "it is of X.509 version 1, which has no names and is not taken; make one by \
+                tasseograph collector --init, or by openssl req -x509 with -addext"
+            .to_owned();
+    }
+    shown
+}
+
 impl ServerCertVerifier for Pinned {
     fn verify_server_cert(
         &self,
@@ -52,7 +63,7 @@ impl ServerCertVerifier for Pinned {
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let key = key_pin(end_entity).map_err(|why| Refusal::Unreadable(why.to_string()))?;
+        let key = key_pin(end_entity).map_err(|why| Refusal::Unreadable(unreadable(&why)))?;
         let whole = Pin::new(sha256(&[end_entity]));
         if self.pins.iter().any(|pin| *pin == key || *pin == whole) {
             return Ok(ServerCertVerified::assertion());

@@ -83,11 +83,14 @@ fn a_good_file_is_ok() {
 
 #[test]
 fn a_missing_file_is_named() {
-    for command in ["agent", "collector"] {
+    for (command, maker) in [
+        ("agent", "tasseograph agent-config, on the collector's host, prints one"),
+        ("collector", "tasseograph collector --init makes one"),
+    ] {
         let output = run(&[command, "-c", "/nonexistent/x.yaml"]);
         assert_eq!(output.status.code(), Some(78));
-        let expected =
-            "tasseograph: cannot read \"/nonexistent/x.yaml\": no such file or directory\n";
+        let missing = "cannot read \"/nonexistent/x.yaml\": no such file or directory";
+        let expected = format!("tasseograph: {missing}; {maker}\n");
         assert_eq!(text(&output.stderr), expected);
     }
 }

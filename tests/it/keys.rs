@@ -263,11 +263,11 @@ fn a_hosts_key_is_what_openssl_makes() {
 
 #[test]
 fn host_key_says_what_it_lacks() {
-    let output =
-        tasseograph(&["host-key", "web-1"]).env_remove("TASSEOGRAPH_API_KEY").output().unwrap();
+    let mut command = tasseograph(&["host-key", "web-1", "-c", "/nonexistent/collector.yaml"]);
+    let output = command.env_remove("TASSEOGRAPH_API_KEY").output().unwrap();
     assert_eq!(output.status.code(), Some(78));
-    let expected = "tasseograph: TASSEOGRAPH_API_KEY: not set; set it, or \
-                    TASSEOGRAPH_API_KEY_FILE to a file that holds it\n";
+    let expected = "tasseograph: TASSEOGRAPH_API_KEY: cannot read \"/nonexistent/api_key\": no \
+                    such file or directory\n";
     assert_eq!(text(&output.stderr), expected);
     for (name, shown) in [("a b", "a b"), ("", ""), ("a\nb", "a\\x0ab"), ("é", "é")] {
         let output = run(&["host-key", name]);

@@ -24,6 +24,7 @@ mod gate;
 mod house;
 mod ingest;
 mod injection;
+mod join;
 mod keys;
 mod kmsg;
 mod manual;

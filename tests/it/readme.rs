@@ -123,6 +123,12 @@ fn its_curl_is_answered() {
     let answered = Command::new("sh").args(["-c", &line]).output().unwrap();
     must_succeed(&answered);
     assert_eq!(text(&answered.stdout), r#"{"status":"ok"}"#);
+    // From any host, which has no certificate.
+    let bare = readme.split('`').find(|part| part.starts_with("curl -k ")).unwrap();
+    let bare = bare.replace(":9311", &format!(":{port}"));
+    let bare = bare.replace("curl ", &format!("curl -sS --noproxy '*' {resolve} "));
+    let answered = Command::new("sh").args(["-c", &bare]).output().unwrap();
+    assert_eq!(text(&answered.stdout), r#"{"status":"ok"}"#, "{bare}");
     assert!(readme.contains(r#"answer is `{"status":"ok"}`"#));
 }
 
@@ -241,6 +247,69 @@ fn its_certificate_is_trusted_by_its_file() {
         ),
     );
     must_succeed(&super::support::agent_once(&agent));
+}
+
+/// Commands of README.md as root of a host would give them, on a host that is a folder: what
+/// systemd and ssh do there is left out, and what they are given is done here.
+fn on_a_host(folder: &Folder, commands: &str) -> String {
+    let bin = folder.path("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    std::fs::create_dir_all(folder.path("system")).unwrap();
+    for (name, script) in [
+        ("tasseograph", format!("exec {} \"$@\"", binary().display())),
+        ("systemctl", "true".to_owned()),
+        ("ssh", "shift; exec sh -c \"$*\"".to_owned()),
+    ] {
+        std::fs::write(bin.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(bin.join(name), mode).unwrap();
+    }
+    let system = folder.path("system");
+    let commands = commands.replace("/etc/systemd/system", system.to_str().unwrap());
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("sh");
+    shell.args(["-e", "-c", &here(&commands, folder)]).env("PATH", path);
+    let output = shell.env_remove("TASSEOGRAPH_API_KEY").output().unwrap();
+    must_succeed(&output);
+    text(&output.stdout)
+}
+
+/// "By hand", then "Another certificate" by openssl, then "A key for each host".
+#[test]
+fn its_commands_by_hand_do_what_they_say() {
+    let of = |start: &str| {
+        let block = blocks("sh").into_iter().find(|block| block.starts_with(start));
+        block.unwrap_or_else(|| panic!("no block starts with {start}"))
+    };
+    let folder = Folder::new();
+    let by_hand = of("install -d -m 0755 /etc/tasseograph\n");
+    on_a_host(&folder, &by_hand);
+    let mode = |name: &str| {
+        let data = std::fs::metadata(folder.path(name)).unwrap();
+        std::os::unix::fs::PermissionsExt::mode(&data.permissions()) & 0o777
+    };
+    assert_eq!((mode("api_key"), mode("key.pem"), mode("cert.pem")), (0o600, 0o600, 0o644));
+    for daemon in ["agent", "collector"] {
+        let unit = folder.path("system").join(format!("tasseograph-{daemon}.service"));
+        let printed = text(&run(&[daemon, "--unit"]).stdout);
+        // Its paths are a host's: what was written is what is printed.
+        assert_eq!(std::fs::read_to_string(unit).unwrap(), printed);
+    }
+    let pin = of("openssl x509 -in cert.pem -pubkey");
+    let pin = || on_a_host(&folder, &format!("cd /etc/tasseograph\n{pin}"));
+    let (before, old) = (pin(), std::fs::read(folder.path("cert.pem")).unwrap());
+    on_a_host(&folder, &of("cd /etc/tasseograph\nopenssl req -x509 -new"));
+    assert_ne!(std::fs::read(folder.path("cert.pem")).unwrap(), old);
+    assert_eq!((pin(), mode("cert.pem")), (before, 0o644));
+
+    let config = folder.write("collector.yaml", "");
+    let config = config.to_str().unwrap();
+    let printed = ["host-key", "web-1", "-c", config];
+    let printed = super::support::tasseograph(&printed).env_remove("TASSEOGRAPH_API_KEY").output();
+    let each = of("key=$(tasseograph host-key web-1)");
+    on_a_host(&folder, &each.replace("host-key web-1", &format!("host-key web-1 -c {config}")));
+    let key = std::fs::read_to_string(folder.path("api_key")).unwrap();
+    assert_eq!((key, mode("api_key")), (text(&printed.unwrap().stdout), 0o600));
 }
 
 #[test]

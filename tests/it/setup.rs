@@ -1,15 +1,15 @@
-//! The first set-up: `collector --init` makes a pair that runs, `agent-config` has a host join it.
+//! The first set-up: `collector --init` makes a pair that runs. How others join it is `join`'s.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use super::support::{Collector, Folder, Process, binary, certificates, kernel_records};
+use super::support::{Folder, Process, binary, certificates, kernel_records};
 use super::support::{lines, must_succeed, own_port, run, skip, tasseograph, text};
 
 /// In a folder that nobody has made yet.
-fn init(folder: &Folder, more: &[&str]) -> Output {
+pub(super) fn init(folder: &Folder, more: &[&str]) -> Output {
     let config = folder.path("tg/collector.yaml");
     let mut arguments = vec!["collector", "--init", "-c", config.to_str().unwrap()];
     arguments.extend(more);
@@ -24,14 +24,14 @@ const MADE: [(&str, u32); 5] = [
     ("agent.yaml", 0o644),
 ];
 
-fn edit(path: &Path, from: &str, to: &str) {
+pub(super) fn edit(path: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(path).unwrap();
     assert!(text.contains(from), "{from}:\n{text}");
     fs::write(path, text.replace(from, to)).unwrap();
 }
 
 /// A command with the key that was made, and none of the tests' own.
-fn keyed(folder: &Folder, arguments: &[&str]) -> Command {
+pub(super) fn keyed(folder: &Folder, arguments: &[&str]) -> Command {
     let mut command = tasseograph(arguments);
     command.env_remove("TASSEOGRAPH_API_KEY");
     command.env("TASSEOGRAPH_API_KEY_FILE", folder.path("tg/api_key"));
@@ -39,7 +39,7 @@ fn keyed(folder: &Folder, arguments: &[&str]) -> Command {
 }
 
 /// The collector that was made, on a port of the test's.
-fn started(folder: &Folder) -> (Process, PathBuf) {
+pub(super) fn started(folder: &Folder) -> (Process, PathBuf) {
     let config = folder.path("tg/collector.yaml");
     let port = own_port();
     edit(&config, "# listen_addr: \":9311\"", &format!("listen_addr: \"127.0.0.1:{port}\""));
@@ -50,7 +50,7 @@ fn started(folder: &Folder) -> (Process, PathBuf) {
     (process, config)
 }
 
-fn stored(folder: &Folder, host: &str) -> Vec<String> {
+pub(super) fn stored(folder: &Folder, host: &str) -> Vec<String> {
     let db = rusqlite::Connection::open(folder.path("tg/tasseograph.db")).unwrap();
     let sql = "SELECT line.value FROM deltas, json_each(deltas.records) AS line
                WHERE hostname = ?1 ORDER BY deltas.id, line.key";
@@ -222,12 +222,20 @@ fn what_is_kept_and_is_no_use_is_said() {
     let expected = "agent.yaml: its tls_pin_sha256 is not this collector's; put ";
     assert!(text(&said.stdout).contains(expected), "{said:?}");
 
-    fs::write(folder.path("tg/api_key"), "\n").unwrap();
-    let refused = init(&folder, &[]);
-    assert_eq!(refused.status.code(), Some(78));
-    let error = text(&refused.stderr);
-    assert!(error.contains("api_key\" is empty; remove it, and run this again\n"), "{error}");
-    assert_eq!(fs::read_to_string(folder.path("tg/api_key")).unwrap(), "\n", "kept");
+    let of_a_host = format!("web-1.{}\n", "0f".repeat(32));
+    for (key, expected) in [
+        ("\n", "it is empty"),
+        ("two words\n", "it holds a character that an HTTP header cannot carry"),
+        (&of_a_host, "it is a key of one host, web-1; a collector needs the key it is made from"),
+    ] {
+        fs::write(folder.path("tg/api_key"), key).unwrap();
+        let refused = init(&folder, &[]);
+        assert_eq!(refused.status.code(), Some(78));
+        let error = text(&refused.stderr);
+        assert!(error.contains(&format!("api_key\": {expected}")), "{error}");
+        assert!(error.ends_with("; move it away, and run this again\n"), "{error}");
+        assert_eq!(fs::read_to_string(folder.path("tg/api_key")).unwrap(), key, "kept");
+    }
 }
 
 /// What is printed to be pasted is one word where it was one.
@@ -239,11 +247,13 @@ fn a_folder_with_a_space_is_printed_in_quotes() {
     must_succeed(&made);
     let said = text(&made.stdout);
     let quoted = |name: &str| format!("'{}'", folder.path("t g").join(name).display());
+    let called = super::join::called();
+    let keyed = format!("TASSEOGRAPH_API_KEY_FILE={} {called}", quoted("api_key"));
     for expected in [
-        format!("\n  export TASSEOGRAPH_API_KEY_FILE={}\n", quoted("api_key")),
-        format!("\n  tasseograph collector -c {}\n", quoted("collector.yaml")),
-        format!("\n  tasseograph agent -c {}\n", quoted("agent.yaml")),
-        format!("\n  tasseograph agent-config -c {} HOST | ", quoted("collector.yaml")),
+        format!("\n  {keyed} collector -c {}\n", quoted("collector.yaml")),
+        format!("\n  {keyed} agent -c {}\n", quoted("agent.yaml")),
+        format!("\n  {called} agent-config -c {} HOST | ", quoted("collector.yaml")),
+        format!("\n  {called} host-key -c {} HOST\n", quoted("collector.yaml")),
     ] {
         assert!(said.contains(&expected), "{expected}:\n{said}");
     }
@@ -251,13 +261,51 @@ fn a_folder_with_a_space_is_printed_in_quotes() {
 
 #[test]
 fn names_are_checked_before_anything_is_made() {
-    for name in ["a b", "", "https://c", "-c,é", "999.1.1.1", "-a", "a-.b", "a.", "a..b", "7"] {
+    let wrong = ["a b", "", "-c,é", "999.1.1.1", "-a", "a-.b", "a.", "a..b", "7", "2001:db8:::7"];
+    let urls = ["https://c", "https://c:9311/", "c:9311", "[::1]", "[::1]:9311"];
+    let rules = [(&wrong[..], "a name is letters,"), (&urls, "leave out https://, brackets and")];
+    for (name, rule) in rules.iter().flat_map(|(names, rule)| names.iter().map(move |n| (n, rule)))
+    {
         let folder = Folder::new();
         let refused = init(&folder, &["--name", name]);
         assert_eq!(refused.status.code(), Some(64), "{name}");
         let error = text(&refused.stderr);
-        assert!(error.contains("is no address, and no name"), "{error}");
+        assert!(error.contains(&format!("is no address, and no name; {rule}")), "{error}");
         assert!(!folder.path("tg").exists(), "{name}");
+    }
+}
+
+#[test]
+fn where_no_configuration_can_be_is_said() {
+    let folder = Folder::new();
+    let path = |name: &str| folder.path(name).to_str().unwrap().to_owned();
+    for (config, code, expected) in [
+        (path(""), 64, "names a folder; name a file with --config\n"),
+        (path("new/"), 64, "names a folder; name a file with --config\n"),
+        (path("a/b/collector.yaml"), 1, "/a/b\": no such file or directory; make the one above it"),
+    ] {
+        let refused = run(&["collector", "--init", "-c", &config]);
+        assert_eq!(refused.status.code(), Some(code), "{refused:?}");
+        assert!(text(&refused.stderr).contains(expected), "{refused:?}");
+    }
+}
+
+/// The program as somebody who may not do what root may; nothing where nobody else can start it.
+pub(super) fn somebody_else() -> Option<Command> {
+    if !rustix::process::geteuid().is_root() {
+        return Some(Command::new(binary()));
+    }
+    let command = || {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--clear-groups"]).arg(binary());
+        command
+    };
+    match command().arg("--version").output() {
+        Ok(output) if output.status.success() => Some(command()),
+        _ => {
+            skip("nobody else can start the program where it was built");
+            None
+        }
     }
 }
 
@@ -265,193 +313,89 @@ fn names_are_checked_before_anything_is_made() {
 fn who_may_not_write_there_is_told_where_he_may() {
     let folder = Folder::new();
     let config = folder.path("tg/collector.yaml");
+    let Some(mut command) = somebody_else() else { return };
     fs::set_permissions(folder.path(""), fs::Permissions::from_mode(0o555)).unwrap();
-    // Root may write anywhere: somebody else has to try.
-    let mut command = if rustix::process::geteuid().is_root() {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--clear-groups"]).arg(binary());
-        command
-    } else {
-        Command::new(binary())
-    };
-    let refused = command.args(["collector", "--init", "-c"]).arg(config).output();
+    let refused = command.args(["collector", "--init", "-c"]).arg(config).output().unwrap();
     fs::set_permissions(folder.path(""), fs::Permissions::from_mode(0o755)).unwrap();
-    let refused = match refused {
-        Ok(refused) if [Some(126), Some(127)].contains(&refused.status.code()) => {
-            return skip("nobody else can start the program where it was built");
-        }
-        Ok(refused) => refused,
-        Err(error) => return skip(&format!("no setpriv here: {error}")),
-    };
     assert_eq!(refused.status.code(), Some(1));
     let error = text(&refused.stderr);
     let expected = "permission denied; run it as root, or name a file in a folder of your own with";
     assert!(error.contains(expected), "{error}");
 }
 
-/// The snippet with the paths of this test, and what it starts as a list of words.
-fn joined(folder: &Folder, snippet: &str) -> (Output, String) {
-    let program = format!("#!/bin/sh\nexec {} \"$@\"\n", binary().display());
-    joined_by(folder, snippet, &program)
-}
-
-/// As `joined`, with what lies on that host as the program.
-fn joined_by(folder: &Folder, snippet: &str, tasseograph: &str) -> (Output, String) {
-    let bin = folder.path("bin");
-    fs::create_dir_all(&bin).unwrap();
-    let program = |name: &str, text: &str| {
-        fs::write(bin.join(name), text).unwrap();
-        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
-    };
-    let log = folder.path("systemctl.log");
-    // No unit is known yet.
-    let systemctl = "#!/bin/sh\necho \"$@\" >> \"$LOG\"\n[ \"$1\" != cat ]\n";
-    program("systemctl", systemctl);
-    program("tasseograph", tasseograph);
-    let root = folder.path("other");
-    fs::create_dir_all(root.join("systemd")).unwrap();
-    let snippet = snippet
-        .replace("/etc/tasseograph", root.join("tg").to_str().unwrap())
-        .replace("/etc/systemd/system", root.join("systemd").to_str().unwrap());
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    let output = Command::new("sh")
-        .args(["-c", &snippet])
-        .env("PATH", path)
-        .env("LOG", &log)
-        .output()
-        .unwrap();
-    (output, fs::read_to_string(log).unwrap_or_default())
-}
-
+/// Whoever needed sudo for this needs it for the rest.
 #[test]
-fn a_second_host_joins_by_what_agent_config_prints() {
-    let folder = Folder::new();
-    must_succeed(&init(&folder, &[]));
-    let (_process, config) = started(&folder);
-    let url = fs::read_to_string(folder.path("tg/agent.yaml")).unwrap();
-    let url = url.lines().find_map(|line| line.strip_prefix("collector_url: ")).unwrap().to_owned();
-    let config = config.to_str().unwrap();
-    let printed = ["agent-config", "web-1", "-c", config, "--url", &url];
-    let printed = tasseograph(&printed).env_remove("TASSEOGRAPH_API_KEY").output().unwrap();
-    must_succeed(&printed);
-    let snippet = text(&printed.stdout);
-    let shared = fs::read_to_string(folder.path("tg/api_key")).unwrap();
-    assert!(!snippet.contains(shared.trim_end()), "the host gets its own key alone");
-
-    let (output, started) = joined(&folder, &snippet);
-    must_succeed(&output);
-    let expected = "cat tasseograph-agent.service\ndaemon-reload\nenable tasseograph-agent\n\
-                    restart tasseograph-agent\nstatus --no-pager --lines 3 tasseograph-agent\n";
-    assert_eq!(started, expected);
-    let there = folder.path("other/tg");
-    let mode = |name: &str| fs::metadata(there.join(name)).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode("agent.yaml"), mode("api_key")), (0o644, 0o600));
-    let unit = fs::read_to_string(folder.path("other/systemd/tasseograph-agent.service")).unwrap();
-    let program = format!("\nExecStart={} agent ", super::units::program());
-    assert!(unit.contains(&program), "{unit}");
-
-    let kmsg = folder.write("kmsg", &kernel_records(0, 3));
-    let agent = fs::read_to_string(there.join("agent.yaml")).unwrap();
-    let agent = format!(
-        "{agent}kmsg_path: {}\nstate_file: {}\n",
-        kmsg.display(),
-        folder.path("state").display()
-    );
-    fs::write(there.join("agent.yaml"), &agent).unwrap();
-    let once = tasseograph(&["agent", "--once", "-c", there.join("agent.yaml").to_str().unwrap()])
-        .env_remove("TASSEOGRAPH_API_KEY")
-        .env("TASSEOGRAPH_API_KEY_FILE", there.join("api_key"))
-        .output()
-        .unwrap();
-    must_succeed(&once);
-    assert_eq!(stored(&folder, "web-1"), lines(0, 3));
-
-    // Once more: what was changed there is kept, what was not is not doubled.
-    must_succeed(&joined(&folder, &snippet).0);
-    must_succeed(&joined(&folder, &snippet).0);
-    let mut names: Vec<_> = fs::read_dir(&there)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    assert_eq!(names.len(), 3, "{names:?}");
-    assert_eq!(fs::read_to_string(there.join(&names[1])).unwrap(), agent, "{names:?}");
+fn what_is_printed_is_called_as_this_was() {
+    for (user, sudo) in [(None, ""), (Some("somebody"), "sudo ")] {
+        let folder = Folder::new();
+        let config = folder.path("tg/collector.yaml");
+        let mut command = tasseograph(&["collector", "--init", "-c", config.to_str().unwrap()]);
+        command.env_remove("SUDO_USER").envs(user.map(|user| ("SUDO_USER", user)));
+        let said = text(&command.output().unwrap().stdout);
+        for start in ["TASSEOGRAPH_API_KEY_FILE=", &super::join::called()] {
+            assert_eq!(said.matches(&format!("\n  {sudo}{start}")).count(), 2, "{said}");
+        }
+    }
 }
 
+/// A collector that only its own host reaches is fine for that host.
 #[test]
-fn a_host_that_cannot_join_is_left_as_it_is() {
+fn who_listens_to_itself_alone_is_told_what_others_need() {
     let folder = Folder::new();
     must_succeed(&init(&folder, &[]));
     let config = folder.path("tg/collector.yaml");
-    let config = config.to_str().unwrap();
-    let url = "https://c:9311";
-    let printed = ["agent-config", "web-1", "-c", config, "--url", url];
-    let printed = tasseograph(&printed).env_remove("TASSEOGRAPH_API_KEY").output().unwrap();
-    must_succeed(&printed);
-    let snippet = text(&printed.stdout);
-    let again = format!(": tasseograph agent-config -c {config} --url {url} web-1 | ssh ");
-    assert!(snippet.lines().next().unwrap().contains(&again), "{snippet}");
-
-    let there = folder.path("other/tg");
-    for program in ["#!/bin/sh\nexit 126\n", "#!/bin/sh\n"] {
-        let (output, started) = joined_by(&folder, &snippet, program);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        assert!(text(&output.stderr).contains("this program does not run here: "), "{output:?}");
-        assert_eq!(started, "", "nothing is started");
-        assert!(!there.exists(), "a file would say that it has joined");
-    }
-    fs::create_dir_all(&there).unwrap();
-    fs::write(there.join("key.pem"), "").unwrap();
-    fs::write(there.join("api_key"), "the shared one\n").unwrap();
-    let (output, started) = joined(&folder, &snippet);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let error = text(&output.stderr);
-    assert!(error.contains("its agent comes from tasseograph collector --init"), "{error}");
-    assert_eq!(started, "");
-    assert_eq!(fs::read_to_string(there.join("api_key")).unwrap(), "the shared one\n");
+    edit(&config, "# listen_addr: \":9311\"", "listen_addr: \"127.0.0.1:9311\"");
+    let said = text(&init(&folder, &[]).stdout);
+    let expected = "\nOther hosts cannot join yet: the collector listens on 127.0.0.1 alone; ";
+    assert!(said.contains(expected), "{said}");
+    assert!(!said.contains("agent-config -c"), "{said}");
 }
 
-#[test]
-fn agents_are_told_the_first_name_of_the_certificate() {
-    for (given, expected) in [
-        ("c.example.org,10.0.0.5", "https://c.example.org:9311"),
-        ("10.0.0.5", "https://10.0.0.5:9311"),
-        ("localhost,2001:db8::7", "https://[2001:db8::7]:9311"),
-    ] {
-        let folder = Folder::new();
-        must_succeed(&init(&folder, &["--name", given]));
-        let config = folder.path("tg/collector.yaml");
-        let printed = run(&["agent-config", "web-1", "-c", config.to_str().unwrap()]);
-        must_succeed(&printed);
-        let expected = format!("\ncollector_url: {expected}\n");
-        assert!(text(&printed.stdout).contains(&expected), "{given}");
-    }
-}
+/// As openssl x509 -req made them up to 3.1.
+const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBFDCBuwIUYQRYS/jaaGYfq2jAkhx/vNlNJlkwCgYIKoZIzj0EAwIwDDEKMAgG\n\
+A1UEAwwBYzAgFw0yNjExMjUwMzM5MzZaGA8yMTI2MTEwMTAzMzkzNlowDDEKMAgG\n\
+A1UEAwwBYzBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABBY60FxEER1chWKQenQ1\n\
+QFMDZDcGIM0pRHBPu90/bvHC2/BAHttOfZoOB4s8GSXxmVPkl4sUOLQW+R7LeD8x\n\
+O/QwCgYIKoZIzj0EAwIDSAAwRQIhAMYkOxQjti4Y/yA+LTm/tYtPxouoFRsA6a8R\n\
+eJ7pTAESAiAJhaSUJnFOO2OWcv+bmruG16LwgX5+cSgjKPYS+xQlIw==\n\
+-----END CERTIFICATE-----\n";
 
+/// Of a certificate from elsewhere: it works with pins, or not at all.
 #[test]
-fn who_cannot_say_where_the_collector_is_says_so() {
-    let collector = Collector::start();
-    let folder = &collector.folder;
-    let config = folder.path("collector.yaml");
-    let said = |more: &[&str]| {
-        let mut arguments = vec!["agent-config", "web-1", "-c", config.to_str().unwrap()];
-        arguments.extend(more);
-        let output = run(&arguments);
-        (output.status.code(), text(&output.stderr))
+fn a_certificate_that_is_kept_is_looked_at() {
+    let folder = Folder::new();
+    must_succeed(&init(&folder, &["--name", "c.example.org"]));
+    let shell = |line: &str| {
+        let made = Command::new("sh").args(["-c", line]).current_dir(folder.path("tg")).output();
+        must_succeed(&made.unwrap());
     };
-    let (code, error) = said(&[]);
-    assert_eq!(code, Some(78));
-    assert!(error.contains("say how they reach it with --url https://NAME:PORT"), "{error}");
-    for url in ["http://c:1", "https://$(reboot)", "c"] {
-        let (code, error) = said(&["--url", url]);
-        assert_eq!(code, Some(64), "{url}");
-        assert!(error.starts_with("tasseograph: --url: "), "{error}");
-    }
-    let missing = run(&["agent-config", "web-1", "-c", "/nonexistent/collector.yaml"]);
-    assert_eq!(missing.status.code(), Some(78));
-    let error = text(&missing.stderr);
-    assert!(error.contains("no such file or directory; tasseograph collector --init"), "{error}");
-    for host in ["a b", "$(reboot)", ""] {
-        assert_eq!(run(&["agent-config", host, "-c", "x"]).status.code(), Some(64), "{host}");
-    }
+    shell(
+        "openssl req -new -key key.pem -subj /CN=c -out csr.pem; mkdir new; : > index; \
+         printf '[ca]\ndefault_ca=c\n[c]\ndatabase=index\nnew_certs_dir=new\nrand_serial=yes\n\
+         default_md=sha256\npolicy=p\nx509_extensions=x\n[x]\nbasicConstraints=CA:FALSE\n[p]\n\
+         commonName=supplied\n' > ca.cnf; \
+         openssl ca -batch -config ca.cnf -selfsign -keyfile key.pem -in csr.pem -out cert.pem \
+         -startdate 20240101000000Z -enddate 20250101000000Z -notext",
+    );
+    let said = text(&init(&folder, &[]).stdout);
+    let expired = "expired at 2025-01-01T00:00:00.000000Z; agents refuse it, but for those that \
+                   have its pin";
+    assert!(said.contains(&format!("cert.pem: {expired}; move it away and run this")), "{said}");
+    let (process, _) = started(&folder);
+    assert!(process.log().contains(&format!("cert.pem\" {expired}\n")), "{}", process.log());
+    drop(process);
+
+    fs::write(folder.path("tg/cert.pem"), VERSION_1).unwrap();
+    let refused = text(&init(&folder, &[]).stderr);
+    assert!(refused.contains("cannot be used: it is of X.509 version 1, which"), "{refused}");
+    fs::copy(&certificates().cert, folder.path("tg/cert.pem")).unwrap();
+    let refused = text(&init(&folder, &[]).stderr);
+    assert!(refused.contains("move the certificate away: tasseograph collector"), "{refused}");
+    shell("rm cert.pem; openssl ec -in key.pem -out sec1.pem; mv sec1.pem key.pem");
+    let refused = text(&init(&folder, &[]).stderr);
+    assert!(refused.contains("or PKCS#8 of it by openssl pkcs8 -topk8 -nocrypt"), "{refused}");
+    shell("openssl pkcs8 -topk8 -nocrypt -in key.pem -out p8.pem; mv p8.pem key.pem");
+    must_succeed(&init(&folder, &[]));
 }
