@@ -244,8 +244,8 @@ fn keys_that_are_roots_alone_take_root() {
     fs::set_permissions(folder.path(""), fs::Permissions::from_mode(0o755)).unwrap();
     for command in ["agent-config", "host-key"] {
         let Some(mut refused) = somebody_else() else { return };
-        fs::set_permissions(folder.path("tg/api_key"), fs::Permissions::from_mode(0)).unwrap();
-        fs::set_permissions(folder.path("tg/key.pem"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(folder.path("tg/api_key"), fs::Permissions::from_mode(0o000)).unwrap();
+        fs::set_permissions(folder.path("tg/key.pem"), fs::Permissions::from_mode(0o000)).unwrap();
         refused.args([command, "web-1", "-c"]).arg(&config).env_remove("TASSEOGRAPH_API_KEY");
         let refused = refused.output().unwrap();
         assert_eq!(refused.status.code(), Some(78));

@@ -100,7 +100,7 @@ pub(crate) fn tasseograph(arguments: &[&str]) -> Command {
 }
 
 fn with_settings(command: &mut Command) {
-    command.stdin(Stdio::null()).env("TASSEOGRAPH_API_KEY", KEY);
+    command.stdin(Stdio::null()).env("TASSEOGRAPH_API_KEY", KEY).env_remove("SUDO_USER");
     // The machine that the tests run on need not have a certificate store.
     command.env("SSL_CERT_FILE", &certificates().cert);
     for name in [
