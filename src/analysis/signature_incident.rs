@@ -91,7 +91,7 @@ impl<'a> Group<'a> {
             return false;
         }
         let first = self.times.pop_front().flatten();
-        // A clock that goes back is another boot, and who has none says nothing of the time between.
+        // A clock that goes back is another boot; who has none says nothing of the time between.
         first.zip(usec).is_none_or(|(first, last)| last.saturating_sub(first) <= TREND_USEC)
     }
 
