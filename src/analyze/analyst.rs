@@ -86,7 +86,7 @@ pub(crate) enum Blame {
     Nobodys,
     /// None did, by what they say.
     Deltas,
-    /// None did, by what they do with other deltas: that may be chance.
+    /// None did, by what they do with other deltas, or have yet to do: that may be chance.
     Doubtful,
     /// So much has been paid for it that there is no waiting any longer.
     Spent,

@@ -330,7 +330,7 @@ pub(super) fn name(place: usize, provider: &str) -> String {
 fn what_to_mend(status: u16) -> &'static str {
     match status {
         400 => "it refuses every question; its model, max_tokens or extra_body may be wrong",
-        402 | 429 => "the account behind its key has no credit left",
+        402 => "the account behind its key has no credit left",
         300..=399 | 404..=499 => "its url or its model is wrong",
         _ => "its key is wrong, or may not do this",
     }
@@ -413,6 +413,7 @@ impl State {
         let topic = posed.topic;
         match outcome {
             Err(failure) if failure.kind == Kind::Refused => {
+                failure.doubtful = !self.proven;
                 if self.refusals.refused(topic.subject) {
                     failure.kind = Kind::Misconfigured(REFUSES_ALL);
                 }
@@ -462,7 +463,7 @@ fn is_any_questions(kind: Kind) -> bool {
 /// Whether an endpoint that has answered before means itself by it. Other statuses may be those of
 /// a filter before it, which stops one question.
 fn is_plain(status: u16) -> bool {
-    matches!(status, 400 | 401 | 402 | 429)
+    matches!(status, 400..=402)
 }
 
 impl Drop for Permit<'_> {

@@ -47,6 +47,8 @@ pub(crate) struct Failure {
     pub(crate) timed_out: bool,
     /// Whatever it says, it answers other questions.
     pub(crate) of_question: bool,
+    /// It speaks of the question, and the endpoint may mean any: it has not answered one yet.
+    pub(crate) doubtful: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +82,8 @@ pub(crate) enum Kind {
 impl Failure {
     pub(crate) fn new(kind: Kind, reason: impl Into<String>) -> Self {
         let reason = reason.into();
-        Self { kind, reason, retry_after: None, timed_out: false, of_question: false }
+        let (timed_out, of_question, doubtful) = (false, false, false);
+        Self { kind, reason, retry_after: None, timed_out, of_question, doubtful }
     }
 }
 

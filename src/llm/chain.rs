@@ -56,7 +56,7 @@ pub(crate) struct Chain<'a> {
     to_mend: bool,
     /// An endpoint was left for the question's sake, which another question would have helped.
     puzzled: bool,
-    /// Likewise, by what it does with others and not by what it says.
+    /// Likewise, by what it does with others and not by what it says, or by what it may say to all.
     stumped: bool,
     /// Answers that cost something and cannot be used.
     in_vain: usize,
@@ -180,7 +180,7 @@ impl<'a> Chain<'a> {
             _ if failure.of_question => (self.puzzled, self.stumped) = (true, true),
             Kind::Misconfigured(_) => self.to_mend = true,
             kind if kind.is_endpoints() => self.ailing = true,
-            _ => self.puzzled = true,
+            _ => (self.puzzled, self.stumped) = (true, self.stumped || failure.doubtful),
         }
         if failure.kind == Kind::TooLong {
             self.too_long.get_or_insert(self.endpoint);
@@ -222,7 +222,8 @@ impl<'a> Chain<'a> {
         self.puzzled
     }
 
-    /// One of those speaks of itself, and answers others: that may be chance.
+    /// One of those speaks of itself, and answers others, or has answered nothing yet: that may be
+    /// chance.
     pub(crate) fn stumped(&self) -> bool {
         self.stumped
     }

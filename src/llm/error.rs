@@ -30,9 +30,10 @@ struct Told {
     param: Option<String>,
 }
 
-/// At the top, or where OpenRouter puts that of the provider behind it; older vLLM's is the whole.
+/// At the top, or where OpenRouter puts that of the provider behind it; older vLLM's is the whole,
+/// and Gemini's stands in a list.
 pub(super) fn error_of(value: Option<&Value>) -> Option<&Value> {
-    let value = value?;
+    let value = value.map(|value| value.get(0).unwrap_or(value))?;
     let own = value.get("error").filter(|error| says_something(error));
     let inner = || value.pointer("/choices/0/error").filter(|error| says_something(error));
     let whole = || (value.get("object")? == "error").then_some(value);
@@ -139,19 +140,27 @@ fn says(words: &str, any: &[&str]) -> bool {
     any.iter().any(|word| words.contains(word))
 }
 
+/// What has to be mended gets the status that it should have had.
 fn by_words(status: u16, words: &str) -> Option<Kind> {
     match status {
-        400.. if says(words, NO_MONEY) => Some(Kind::Misconfigured(status)),
+        400.. if says(words, NO_MONEY) => Some(Kind::Misconfigured(402)),
         400 | 422 | 500 if says(words, TOO_LONG) => Some(Kind::TooLong),
-        400 | 422 if says(words, WRONG_KEY) => Some(Kind::Misconfigured(status)),
+        400 | 422 if says(words, WRONG_KEY) => Some(Kind::Misconfigured(401)),
+        400 | 422 if says(words, NO_MODEL) => Some(Kind::Misconfigured(404)),
         400 | 422 if says(words, FILTERED) => Some(Kind::Declined),
         503 if says(words, BUSY) => Some(Kind::Busy),
         _ => None,
     }
 }
 
-const NO_MONEY: &[&str] = &["insufficient_quota", "billing_hard_limit", "insufficient credits"];
-const WRONG_KEY: &[&str] = &["invalid_api_key", "authentication_error", "incorrect api key"];
+/// OpenAI, OpenRouter, Anthropic.
+const NO_MONEY: &[&str] =
+    &["insufficient_quota", "billing_hard_limit", "insufficient credits", "credit balance"];
+/// OpenAI, Anthropic, Gemini.
+const WRONG_KEY: &[&str] =
+    &["invalid_api_key", "authentication_error", "incorrect api key", "api key not valid"];
+/// OpenAI, Groq, LiteLLM.
+const NO_MODEL: &[&str] = &["model_not_found", "model_decommissioned", "invalid model name"];
 /// Azure, OpenAI: what a filter stops before the model sees it.
 const FILTERED: &[&str] = &["content_filter", "content_policy_violation"];
 /// OpenAI, llama.cpp, vLLM, LiteLLM, Anthropic, Groq; in small letters.

@@ -305,15 +305,26 @@ fn a_part_that_all_refuse_is_given_up_with_what_the_others_came_to() {
 /// Its many parts are one delta, and not for each of them is the endpoint asked.
 #[test]
 fn a_delta_that_is_refused_in_every_part_is_given_up() {
-    let endpoint = Scripted::start(|_, _| refused("no"));
-    let collector = Collector::with(&chain("", &[endpoint.endpoint("")]));
-    post_records(&collector, "web-1", 0, &["x".repeat(900).as_str(); 250]);
-    wait_until("it is given up", || {
-        collector.hasten();
-        collector.one("SELECT state FROM deltas") == "failed"
-    });
-    assert_eq!(endpoint.count(), 5 * 3, "five tries, of three parts each");
-    assert!(!collector.process.log().contains("it refuses every question"));
+    // One that has answered nothing yet may refuse everything.
+    for (answers, tries) in [(true, 5), (false, 10)] {
+        let endpoint = Scripted::start(|_, seen| match shown(&seen.body)[0].as_str() {
+            "good" => Act::Answer(200, completion(OK)),
+            _ => refused("no"),
+        });
+        let collector = Collector::with(&chain("", &[endpoint.endpoint("")]));
+        if answers {
+            post_records(&collector, "web-0", 0, &["good"]);
+            collector.wait_analysed();
+        }
+        let before = endpoint.count();
+        post_records(&collector, "web-1", 0, &["x".repeat(900).as_str(); 250]);
+        wait_until("it is given up", || {
+            collector.hasten();
+            collector.one("SELECT COUNT(*) FROM deltas WHERE state = 'failed'") == "1"
+        });
+        assert_eq!(endpoint.count() - before, tries * 3, "{answers}: of three parts each");
+        assert!(!collector.process.log().contains("it refuses every question"));
+    }
 }
 
 /// So many calls, and it goes on behind others that wait.

@@ -181,12 +181,13 @@ fn a_poison_delta_is_given_up_and_the_rest_goes_on() {
 #[test]
 fn a_delta_that_is_refused_for_its_own_sake_is_given_up() {
     let filtered = serde_json::json!({"error": {"code": "content_filter", "message": "no"}});
-    for (status, body) in [
-        (400, r#"{"error":{"message":"no"}}"#),
-        (422, "no"),
-        (400, filtered.to_string().as_str()),
-        (413, "no"),
-        (400, r#"{"error":{"code":"context_length_exceeded","message":"no"}}"#),
+    for (status, body, analyses) in [
+        // An endpoint that has answered nothing yet may refuse everything.
+        (400, r#"{"error":{"message":"no"}}"#, 10),
+        (422, "no", 10),
+        (400, filtered.to_string().as_str(), 5),
+        (413, "no", 5),
+        (400, r#"{"error":{"code":"context_length_exceeded","message":"no"}}"#, 5),
     ] {
         let told = body.to_owned();
         let endpoint = Scripted::start(move |_, seen| match asked(seen).ends_with("poison") {
@@ -210,27 +211,41 @@ fn a_delta_that_is_refused_for_its_own_sake_is_given_up() {
         let log = collector.process.log();
         assert!(!log.contains("no endpoint can analyse"), "{log}");
         assert_eq!(log.matches("delta 1 of web-1 has no whole answer").count(), 1, "{log}");
-        assert_eq!(endpoint.count(), 6, "five times, and what is behind it");
+        assert_eq!(endpoint.count(), analyses + 1, "so often, and what is behind it");
     }
 }
 
-/// Its model's name is wrong, or a parameter: no delta is to blame.
+/// Its model's name is wrong, or a parameter, the key, or there is no credit left: no delta is to
+/// blame, however few there are.
 #[test]
 fn an_endpoint_that_refuses_every_question_gives_nothing_up() {
-    const HOSTS: usize = 4;
-    let endpoint = Scripted::start(|_, _| Act::Answer(400, r#"{"error":"no such model"}"#.into()));
-    let collector = collector(&endpoint);
-    for host in 0..HOSTS {
-        give(&collector, &format!("web-{host}"), 0, &format!("line {host}"));
+    const UNCLEAR: &str = "no such thing";
+    const CREDIT: &str = "Your credit balance is too low to access the Anthropic API.";
+    for (hosts, message, analyses, says) in [
+        (4, UNCLEAR, 12, "it refuses every question"),
+        // Nothing tells this from deltas that are to blame, but that it goes on for longer.
+        (2, UNCLEAR, 6, "has no whole answer"),
+        (1, UNCLEAR, 6, "has no whole answer"),
+        (2, CREDIT, 12, "has no credit left"),
+        (1, CREDIT, 12, "has no credit left"),
+        (1, "API key not valid. Please pass a valid API key.", 12, "its key is wrong"),
+    ] {
+        let body = serde_json::json!([{"error": {"message": message}}]).to_string();
+        let endpoint = Scripted::start(move |_, _| Act::Answer(400, body.clone()));
+        let collector = collector(&endpoint);
+        for host in 0..hosts {
+            give(&collector, &format!("web-{host}"), 0, &format!("line {host}"));
+        }
+        let most = "SELECT max(attempts) FROM deltas";
+        wait_until("more analyses than a poison delta gets", || {
+            collector.hasten();
+            collector.one(most).parse::<u32>().unwrap() > analyses
+        });
+        let given_up = collector.one("SELECT COUNT(*) FROM deltas WHERE state = 'failed'");
+        assert_eq!(given_up, "0", "{hosts} {message}");
+        let log = collector.process.log();
+        assert_eq!(log.matches(says).count(), 1, "{hosts} {message}: {log}");
     }
-    let least = "SELECT min(attempts) FROM deltas";
-    wait_until("more analyses than a poison delta gets", || {
-        collector.hasten();
-        collector.one(least).parse::<u32>().unwrap() > 6
-    });
-    assert_eq!(collector.one("SELECT COUNT(*) FROM deltas WHERE state = 'failed'"), "0");
-    let log = collector.process.log();
-    assert_eq!(log.matches("it refuses every question").count(), 1, "{log}");
 }
 
 /// The endpoint that is down might have answered.
