@@ -4,6 +4,7 @@
 //! that connections and TLS sessions are used again. No redirects, no proxies from the environment,
 //! no status that is an error by itself.
 
+use std::io::Read;
 use std::time::Duration;
 
 use ureq::unversioned::resolver::DefaultResolver;
@@ -149,8 +150,13 @@ impl Client {
         let (millis, after) = (header("retry-after-ms"), header("retry-after"));
         let retry_after = retry_after(millis, after, clock::wall());
         let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(self.answer_bytes_max).read_to_vec();
-        Ok(Answer { status, retry_after, body: body.map_err(|error| self.no_answer(error))? })
+        let mut body = Vec::new();
+        let limited = response.body_mut().with_config().limit(self.answer_bytes_max);
+        match limited.reader().read_to_end(&mut body) {
+            // What is refused is, however its reasons end.
+            Err(error) if (200..300).contains(&status) => Err(self.no_answer(error.into())),
+            _ => Ok(Answer { status, retry_after, body }),
+        }
     }
 
     fn no_answer(&self, error: ureq::Error) -> NoAnswer {

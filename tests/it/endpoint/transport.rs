@@ -161,7 +161,23 @@ fn connections() -> Vec<Row> {
         passed_over("a body of 3 MiB", 1..=2, "larger than", |_, _| {
             Act::Answer(200, completion(&"x".repeat(3 << 20)))
         }),
-        passed_over("an error of 3 MiB", 1..=2, "", |_, _| Act::Answer(400, "x".repeat(3 << 20))),
+        passed_over("an error of 3 MiB", 1..=1, "HTTP 401", |_, _| {
+            Act::Answer(401, "x".repeat(3 << 20))
+        }),
+        passed_over("an error that ends in mid-body", 1..=1, "HTTP 401", |_, _| {
+            Act::Raw(b"HTTP/1.1 401 No\r\nContent-Length: 500\r\n\r\n{}".to_vec())
+        }),
+        passed_over("an error in broken chunks", 1..=1, "HTTP 402", |_, _| {
+            let head = "HTTP/1.1 402 No\r\nTransfer-Encoding: chunked\r\n\r\n";
+            Act::Raw(format!("{head}2\r\nno\r\nzz\r\n").into_bytes())
+        }),
+        taken("Retry-After of an error that ends in mid-body", 2..=2, |number, _| match number {
+            0 => Act::Raw(
+                b"HTTP/1.1 429 No\r\nRetry-After: 1\r\nContent-Length: 9\r\n\r\nno".to_vec(),
+            ),
+            _ => good(),
+        })
+        .least(Duration::from_secs(1)),
         taken("chunks", 1..=1, |_, _| {
             let body = completion(&verdict());
             let (one, two) = body.split_at(body.len() / 2);
