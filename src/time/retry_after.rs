@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Wall;
 
-/// Beyond a day and more it is no wait of ours, whatever it is.
+/// Beyond a day and more it is no wait of ours, whatever it is: as good as this.
 const SECONDS_MAX: f64 = 999_999.0;
 
 /// `millis` and `after` are the headers' values. `None` where neither can be read.
@@ -19,7 +19,7 @@ pub(crate) fn retry_after(
         seconds(after, 1.0).or_else(|| {
             let left = Wall::parse_http_date(after)?.micros().saturating_sub(now.micros());
             let left = Duration::from_micros(u64::try_from(left).unwrap_or(0));
-            (left.as_secs_f64() <= SECONDS_MAX).then_some(left)
+            Some(left.min(Duration::from_secs_f64(SECONDS_MAX)))
         })
     })
 }
@@ -31,7 +31,7 @@ fn seconds(text: &str, in_a_second: f64) -> Option<Duration> {
         return None;
     }
     let seconds = text.parse::<f64>().ok()? / in_a_second;
-    (seconds <= SECONDS_MAX).then(|| Duration::from_secs_f64(seconds))
+    Some(Duration::from_secs_f64(seconds.min(SECONDS_MAX)))
 }
 
 #[cfg(test)]
@@ -50,13 +50,15 @@ mod tests {
             (Some("x"), Some("9"), Some(9_000)),
             (None, Some("Tue, 03 Feb 2026 12:31:30 GMT"), Some(90_000)),
             (None, Some("Tue, 03 Feb 2026 12:00:00 GMT"), Some(0)),
-            (None, Some("Tue, 03 Feb 2099 12:00:00 GMT"), None),
+            (None, Some("Tue, 03 Feb 2099 12:00:00 GMT"), Some(999_999_000)),
             (None, Some("-1"), None),
             (None, Some("inf"), None),
             (None, Some("soon"), None),
             (None, Some(""), None),
             (None, Some("."), None),
-            (None, Some("99999999999999999999"), None),
+            (None, Some("1000000"), Some(999_999_000)),
+            (None, Some("99999999999999999999"), Some(999_999_000)),
+            (Some("99999999999999999999"), Some("9"), Some(999_999_000)),
         ] {
             let found = retry_after(millis, after, now).map(|wait| wait.as_millis());
             assert_eq!(found, expected, "{millis:?} {after:?}");
