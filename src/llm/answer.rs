@@ -125,6 +125,9 @@ const COUNT_MAX: u64 = 1_000_000_000_000;
 /// No model's context is so small that it cuts less.
 const CUT_TOKENS_MIN: u64 = 1_024;
 
+/// OpenAI, Anthropic and Gemini, Mistral; in small letters.
+const CUT: [&str; 3] = ["length", "max_tokens", "model_length"];
+
 /// `retry_after` is the header's.
 pub(crate) fn read_answer(
     asked: &Asked<'_>,
@@ -164,11 +167,13 @@ fn read_reply(value: Option<&Value>) -> Result<String, Failure> {
     let broken = |why: &str| Failure::new(Kind::Transient, format!("unusable answer: {why}"));
     let value = value.ok_or_else(|| broken("it is not JSON"))?;
     let choice = value.pointer("/choices/0").ok_or_else(|| broken("it has no choices"))?;
-    match choice.get("finish_reason").and_then(Value::as_str) {
-        Some("length") => {
-            let why = "unusable answer: it was cut at the endpoint's token limit";
-            return Err(Failure::new(Kind::Cut, why));
-        }
+    let reason = |key: &str| choice.get(key).and_then(Value::as_str).map(str::to_lowercase);
+    let reasons = [reason("finish_reason"), reason("native_finish_reason")];
+    if reasons.iter().flatten().any(|reason| CUT.contains(&reason.as_str())) {
+        let why = "unusable answer: it was cut at the endpoint's token limit";
+        return Err(Failure::new(Kind::Cut, why));
+    }
+    match reasons[0].as_deref() {
         Some("content_filter") => {
             let why = "the endpoint's content filter stopped it";
             return Err(Failure::new(Kind::Declined, why));

@@ -36,7 +36,21 @@ fn choice(more: &str) -> String {
 #[test]
 fn answers_with_status_200() {
     let content = r#""message":{"content":"{}"}"#;
+    let cut = Err((Kind::Cut, "unusable answer: it was cut at the endpoint's token limit"));
     for (body, expected) in [
+        (choice(&format!(r#""finish_reason":"LENGTH",{content}"#)), cut),
+        (choice(&format!(r#""finish_reason":"max_tokens",{content}"#)), cut),
+        (choice(&format!(r#""finish_reason":"model_length",{content}"#)), cut),
+        (
+            choice(&format!(
+                r#""finish_reason":"stop","native_finish_reason":"MAX_TOKENS",{content}"#
+            )),
+            cut,
+        ),
+        (
+            choice(&format!(r#""finish_reason":"stop","native_finish_reason":"STOP",{content}"#)),
+            Ok("{}"),
+        ),
         (choice(content), Ok("{}")),
         (choice(&format!(r#""finish_reason":"stop",{content}"#)), Ok("{}")),
         (choice(&format!(r#""finish_reason":null,{content}"#)), Ok("{}")),
@@ -62,10 +76,7 @@ fn answers_with_status_200() {
             choice(r#""message":{"content":" "}"#),
             Err((Kind::Unusable, "unusable answer: its content is empty")),
         ),
-        (
-            choice(&format!(r#""finish_reason":"length",{content}"#)),
-            Err((Kind::Cut, "unusable answer: it was cut at the endpoint's token limit")),
-        ),
+        (choice(&format!(r#""finish_reason":"length",{content}"#)), cut),
         (
             choice(r#""finish_reason":"content_filter","message":{}"#),
             Err((Kind::Declined, "the endpoint's content filter stopped it")),
