@@ -215,39 +215,6 @@ fn a_delta_that_is_refused_for_its_own_sake_is_given_up() {
     }
 }
 
-/// Its model's name is wrong, or a parameter, the key, or there is no credit left: no delta is to
-/// blame, however few there are.
-#[test]
-fn an_endpoint_that_refuses_every_question_gives_nothing_up() {
-    const UNCLEAR: &str = "no such thing";
-    const CREDIT: &str = "Your credit balance is too low to access the Anthropic API.";
-    for (hosts, message, analyses, says) in [
-        (4, UNCLEAR, 12, "it refuses every question"),
-        // Nothing tells this from deltas that are to blame, but that it goes on for longer.
-        (2, UNCLEAR, 6, "has no whole answer"),
-        (1, UNCLEAR, 6, "has no whole answer"),
-        (2, CREDIT, 12, "has no credit left"),
-        (1, CREDIT, 12, "has no credit left"),
-        (1, "API key not valid. Please pass a valid API key.", 12, "its key is wrong"),
-    ] {
-        let body = serde_json::json!([{"error": {"message": message}}]).to_string();
-        let endpoint = Scripted::start(move |_, _| Act::Answer(400, body.clone()));
-        let collector = collector(&endpoint);
-        for host in 0..hosts {
-            give(&collector, &format!("web-{host}"), 0, &format!("line {host}"));
-        }
-        let most = "SELECT max(attempts) FROM deltas";
-        wait_until("more analyses than a poison delta gets", || {
-            collector.hasten();
-            collector.one(most).parse::<u32>().unwrap() > analyses
-        });
-        let given_up = collector.one("SELECT COUNT(*) FROM deltas WHERE state = 'failed'");
-        assert_eq!(given_up, "0", "{hosts} {message}");
-        let log = collector.process.log();
-        assert_eq!(log.matches(says).count(), 1, "{hosts} {message}: {log}");
-    }
-}
-
 /// The endpoint that is down might have answered.
 #[test]
 fn nonsense_is_no_deltas_fault_while_another_endpoint_is_down() {

@@ -266,6 +266,10 @@ fn tell_tales() -> Vec<Row> {
             let message = format!("Incorrect API key provided: {}", key_of(seen));
             refusal(401, "invalid_api_key", &message)
         }),
+        passed_over("the beginning of a wrong key, in capitals", 1..=1, "HTTP 401", |_, seen| {
+            let key = key_of(seen).to_uppercase();
+            refusal(401, "invalid_api_key", &format!("no such key: {}...", &key[..20]))
+        }),
         passed_over("a wrong key, cut at the note's limit", 1..=1, "HTTP 401", |_, seen| {
             let message = format!("{}{}", "x".repeat(180), key_of(seen));
             refusal(401, "invalid_api_key", &message)
