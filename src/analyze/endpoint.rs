@@ -182,7 +182,10 @@ impl Server {
         let outcome = permit.settle(posed, now_known, trial, outcome);
         let call = Call {
             endpoint: self.place,
-            provider: self.provider.clone(),
+            provider: match heard.provider {
+                Some(behind) => format!("{} ({behind})", self.provider),
+                None => self.provider.clone(),
+            },
             model: heard.model.unwrap_or_else(|| self.asking.model.clone()),
             outcome: match &outcome {
                 Ok(_) => ANSWERED.to_owned(),

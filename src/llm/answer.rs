@@ -31,6 +31,8 @@ pub(crate) struct Heard {
     pub(crate) outcome: Result<String, Failure>,
     /// As the endpoint names it, which need not be what was asked for.
     pub(crate) model: Option<String>,
+    /// Who stands behind it, where it says so: OpenRouter and others pass questions on.
+    pub(crate) provider: Option<String>,
     pub(crate) usage: Usage,
     /// As the endpoint itself reckons, in millionths.
     pub(crate) cost_micros: Option<u64>,
@@ -96,6 +98,7 @@ impl Heard {
         Self {
             outcome: Err(Failure::new(Kind::Transient, why)),
             model: None,
+            provider: None,
             usage: Usage { prompt, estimated: true, ..Usage::default() },
             cost_micros: None,
         }
@@ -119,7 +122,7 @@ impl<'a> Asked<'a> {
 }
 
 pub(super) const REASON_CHARS_MAX: usize = 200;
-const MODEL_CHARS_MAX: usize = 128;
+const NAME_CHARS_MAX: usize = 128;
 /// Of tokens, or millionths: more is a slip of the endpoint's, or worse.
 const COUNT_MAX: u64 = 1_000_000_000_000;
 /// No model's context is so small that it cuts less.
@@ -138,8 +141,11 @@ pub(crate) fn read_answer(
     let value: Option<Value> = serde_json::from_slice(body).ok();
     let error = error_of(value.as_ref());
     let found = value.as_ref().unwrap_or(&Value::Null);
-    let model = found.get("model").and_then(Value::as_str);
-    let model = model.map(|name| shortened(name, MODEL_CHARS_MAX, asked.secrets));
+    let name = |key: &str| {
+        let name = found.get(key).and_then(Value::as_str);
+        name.map(|name| shortened(name, NAME_CHARS_MAX, asked.secrets))
+    };
+    let (model, provider) = (name("model"), name("provider").filter(|name| !name.is_empty()));
     let (usage, cost_micros) = (stated_usage(found), stated_cost(found));
     let outcome = match (status, error) {
         (200..=299, None) => {
@@ -160,7 +166,7 @@ pub(crate) fn read_answer(
         _ => Usage { estimated: true, ..Usage::default() },
     });
     let outcome = outcome.map_err(|failure| Failure { retry_after, ..failure });
-    Heard { outcome, model, usage, cost_micros }
+    Heard { outcome, model, provider, usage, cost_micros }
 }
 
 fn read_reply(value: Option<&Value>) -> Result<String, Failure> {

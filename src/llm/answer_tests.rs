@@ -428,6 +428,7 @@ fn a_server_that_repeats_a_secret_is_not_repeated() {
         (400, r#"{"msg":"wrong key sk-can\u0061ry"}"#.to_owned()),
         (500, "wrong key sk-can\nary".to_owned()),
         (200, r#"{"model":"sk-canary","choices":[{"message":{"content":"x"}}]}"#.to_owned()),
+        (200, r#"{"provider":"sk-canary","choices":[{"message":{"content":"x"}}]}"#.to_owned()),
     ] {
         let heard = read_answer(&asked, status, None, body.as_bytes());
         let shown = format!("{heard:?}");

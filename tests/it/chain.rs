@@ -18,6 +18,28 @@ fn warning() -> String {
     .to_string()
 }
 
+/// The answer names who stands behind the endpoint; the endpoint's name stays what it is.
+#[test]
+fn calls_say_who_an_endpoint_passed_the_question_on_to() {
+    for (provider, expected) in [
+        (serde_json::json!("DeepInfra"), "127.0.0.1 127.0.0.1 (DeepInfra)"),
+        (serde_json::json!("x".repeat(300)), &format!("127.0.0.1 127.0.0.1 ({})", "x".repeat(128))),
+        (serde_json::json!(""), "127.0.0.1 127.0.0.1"),
+        (serde_json::json!({"order": ["a"]}), "127.0.0.1 127.0.0.1"),
+    ] {
+        let endpoint = Scripted::start(move |_, _| {
+            let mut answer: serde_json::Value = serde_json::from_str(&completion(OK)).unwrap();
+            answer["provider"] = provider.clone();
+            Act::Answer(200, answer.to_string())
+        });
+        let collector = Collector::with(&chain(&[endpoint.endpoint("")]));
+        post_edac(&collector, 0);
+        collector.wait_analysed();
+        let both = "SELECT results.provider || ' ' || calls.provider FROM results, calls";
+        assert_eq!(collector.one(both), expected);
+    }
+}
+
 /// Always answers `content`.
 fn model(content: impl Into<String>) -> Scripted {
     let content = content.into();
