@@ -224,9 +224,12 @@ fn shown(given: &str) -> String {
     format!("\"{}\"", to_store(given, WORD_CHARS_MAX))
 }
 
-/// The object that is the answer: models wrap theirs in fences, prose and `<think>` blocks.
+/// The object that is the answer: models wrap theirs in fences, prose and `<think>` blocks, and put
+/// line ends and tabs into its texts as they are, which JSON does not allow. Like all controls they
+/// count as a space, within a text as between them.
 fn object(content: &str) -> Option<Value> {
-    Search { left: content.len() * TIMES_PARSED_MAX, parsed: 0 }.object(content)
+    let content = content.replace(|letter: char| letter.is_ascii_control(), " ");
+    Search { left: content.len() * TIMES_PARSED_MAX, parsed: 0 }.object(&content)
 }
 
 const THINK_END: &str = "</think>";

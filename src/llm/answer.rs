@@ -128,6 +128,8 @@ const COUNT_MAX: u64 = 1_000_000_000_000;
 /// No model's context is so small that it cuts less.
 const CUT_TOKENS_MIN: u64 = 1_024;
 
+/// Some begin their UTF-8 with it.
+const BOM: &[u8] = b"\xef\xbb\xbf";
 /// OpenAI, Anthropic and Gemini, Mistral; in small letters.
 const CUT: [&str; 3] = ["length", "max_tokens", "model_length"];
 
@@ -138,7 +140,7 @@ pub(crate) fn read_answer(
     retry_after: Option<Duration>,
     body: &[u8],
 ) -> Heard {
-    let value: Option<Value> = serde_json::from_slice(body).ok();
+    let value: Option<Value> = serde_json::from_slice(body.strip_prefix(BOM).unwrap_or(body)).ok();
     let error = error_of(value.as_ref());
     let found = value.as_ref().unwrap_or(&Value::Null);
     let name = |key: &str| {

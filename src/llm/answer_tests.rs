@@ -52,6 +52,7 @@ fn answers_with_status_200() {
             Ok("{}"),
         ),
         (choice(content), Ok("{}")),
+        (format!("\u{feff}{}", choice(content)), Ok("{}")),
         (choice(&format!(r#""finish_reason":"stop",{content}"#)), Ok("{}")),
         (choice(&format!(r#""finish_reason":null,{content}"#)), Ok("{}")),
         (choice(&format!(r#""finish_reason":7,{content}"#)), Ok("{}")),
@@ -122,7 +123,13 @@ fn an_error_that_says_nothing_is_none() {
         ("true", true),
         ("500", true),
         (r#""x""#, true),
-        (r#"{"message":""}"#, true),
+        ("0", false),
+        (r#"{"message":""}"#, false),
+        (r#"{"code":null,"message":null}"#, false),
+        (r#"{"code":0,"message":""}"#, false),
+        (r#"[{"code":0}]"#, false),
+        (r#"{"code":0,"message":"x"}"#, true),
+        (r#"{"code":500,"message":""}"#, true),
     ] {
         let message = r#""message":{"content":"fine"}"#;
         for body in [

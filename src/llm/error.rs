@@ -40,14 +40,15 @@ pub(super) fn error_of(value: Option<&Value>) -> Option<&Value> {
     own.or_else(inner).or_else(whole)
 }
 
-/// Some fill the field in where there is no error.
+/// Some fill the field in where there is no error, or all of its fields.
 fn says_something(error: &Value) -> bool {
     match error {
         Value::Null | Value::Bool(false) => false,
         Value::String(text) => !text.is_empty(),
-        Value::Object(fields) => !fields.is_empty(),
-        Value::Array(elements) => !elements.is_empty(),
-        Value::Bool(true) | Value::Number(_) => true,
+        Value::Object(fields) => fields.values().any(says_something),
+        Value::Array(elements) => elements.iter().any(says_something),
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::Bool(true) => true,
     }
 }
 

@@ -25,6 +25,9 @@ fn bodies() -> Vec<Row> {
     let whole = || completion(&verdict());
     vec![
         taken("as it should be", 1..=1, move |_, _| body(whole())),
+        taken("a byte order mark before it", 1..=1, move |_, _| {
+            body(format!("\u{feff}{}", whole()))
+        }),
         taken("the wrong content type", 1..=1, move |_, _| {
             Act::AnswerWith(200, "Content-Type: text/html; charset=latin1\r\n", whole())
         }),
@@ -114,7 +117,10 @@ fn choices() -> Vec<Row> {
 
 fn wrapped() -> Vec<Row> {
     type Wrap = fn(&str) -> String;
-    const WRAPPINGS: [(&str, Wrap); 9] = [
+    const WRAPPINGS: [(&str, Wrap); 12] = [
+        ("a byte order mark", |it| format!("\u{feff}{it}")),
+        ("line ends within its texts", |it| it.replace("is failing", "is\n\tfailing")),
+        ("line ends within its evidence", |it| it.replace("1 CE on", "1\nCE on")),
         ("a fence", |it| format!("```json\n{it}\n```")),
         ("a fence in one line", |it| format!("```json {it} ```")),
         ("a fence without end", |it| format!("```\n{it}")),
