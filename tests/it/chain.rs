@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::support::client::post;
-use super::support::scripted::{Act, Scripted, completion};
+use super::support::scripted::{Act, Scripted, answered, completion};
 use super::support::{Collector, KEY, certificates, own_port, wait_until};
 
 const EDAC: &str = "EDAC MC0: 1 CE on DIMM_A1 (channel:0 slot:1)";
@@ -207,6 +207,40 @@ fn a_dead_endpoint_and_a_silent_one_are_passed_over() {
         note.contains("connection refused") && note.contains("no answer within 300ms"),
         "{note}"
     );
+}
+
+/// Neither a proxy of the environment nor where an endpoint redirects to is asked.
+#[test]
+fn questions_go_where_the_configuration_says_and_nowhere_else() {
+    let elsewhere = model(OK);
+    let other = format!("http://127.0.0.1:{}", elsewhere.port);
+    let there = format!("Location: {other}/v1/chat/completions\r\n");
+    let moved = Scripted::start(move |_, _| Act::Raw(answered(307, &there, b"")));
+    let last = model(OK);
+    let proxies = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy"];
+    let mut environment = proxies.map(|name| (name, other.as_str())).to_vec();
+    environment.push(("ALL_PROXY", &other));
+    let endpoints = chain(&[moved.endpoint(""), last.endpoint("")]);
+    let collector = Collector::with_environment(&endpoints, &environment);
+    post_edac(&collector, 0);
+    collector.wait_analysed();
+    assert_eq!((moved.count(), last.count(), elsewhere.count()), (1, 1, 0));
+}
+
+/// Who takes a connection and never speaks TLS is no slow model.
+#[test]
+fn a_handshake_that_hangs_ends_with_connect_timeout() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let url = format!("https://127.0.0.1:{port}/v1");
+    let ca = certificates().cert.display();
+    let entry =
+        format!("  - {{url: \"{url}\", model: m, connect_timeout: 300ms, tls_ca_file: {ca}}}\n");
+    let collector = Collector::with(&chain(&[entry, model(OK).endpoint("")]));
+    post_edac(&collector, 0);
+    collector.wait_analysed();
+    let note = collector.one("SELECT note FROM results");
+    assert!(note.contains("no connection in time"), "{note}");
 }
 
 #[test]
