@@ -111,7 +111,7 @@ fn letter(text: &str) -> (Option<char>, usize) {
     };
     if first == Some('%') {
         // So is what is escaped in a url any number of times.
-        let again = text[1..].as_bytes().chunks(2).take_while(|pair| *pair == b"25").count() * 2;
+        let again = text.as_bytes()[1..].chunks(2).take_while(|pair| *pair == b"25").count() * 2;
         let escaped = hex(1 + again, 3 + again).map(|letter| (Some(letter), 3 + again));
         return escaped.or_else(|| Some((Some(hex(1, 3)?), 3))).unwrap_or((first, 1));
     }
