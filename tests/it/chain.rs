@@ -70,7 +70,7 @@ fn an_answer_becomes_a_row() {
     collector.wait_analysed();
     let row =
         "SELECT status || ' ' || provider || ' ' || model || ' ' || prompt_version FROM results";
-    assert_eq!(collector.one(row), "warning 127.0.0.1 scripted-1 2");
+    assert_eq!(collector.one(row), "warning 127.0.0.1 scripted-1 3");
     let issue: serde_json::Value =
         serde_json::from_str(&collector.one("SELECT issues ->> 0 FROM results")).unwrap();
     let expected = serde_json::json!({
