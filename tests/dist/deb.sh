@@ -10,6 +10,7 @@
 # tried here is said. Its lines go into this machine's kernel log.
 set -euo pipefail
 package=$(realpath "${1:?usage: tests/dist/deb.sh PACKAGE [ROOT]}")
+readme=$(dirname "${BASH_SOURCE[0]}")/../../README.md
 made=${2:-}
 WAIT_SECONDS=90
 LINES_EACH=50
@@ -26,6 +27,13 @@ fail() {
   exit 1
 }
 inside() { nsenter -t "$leader" -m -u -i -n -p -C -- "$@"; }
+# as_readme LOG BEGINNING: README.md's one line that begins so, where the package lies in the container.
+as_readme() {
+  local line
+  line=$(grep "^$2" "$readme") || fail "README.md has no line: $2"
+  # shellcheck disable=SC2016 # for the shell inside
+  inside sh -c 'cd /packages/new && sudo() { "$@"; } && eval "$1"' sh "$line" </dev/null >"$1" 2>&1
+}
 # until_so WHAT COMMAND...: asks until it succeeds.
 until_so() {
   local what=$1 end=$((SECONDS + WAIT_SECONDS))
@@ -67,12 +75,15 @@ finish() {
     timeout 20 tail --pid="$nspawn" -f /dev/null || kill -KILL "$nspawn" 2>/dev/null || true
     wait "$nspawn" 2>/dev/null || true
   fi
+  # What nspawn leaves of its cgroups is empty by now.
+  find /sys/fs/cgroup -depth -type d -path "*/$mark*" -exec rmdir {} \; 2>/dev/null || true
   [[ -z $folder ]] || rm -rf "$folder"
   exit "$code"
 }
 trap finish EXIT
 trap 'exit 143' TERM INT
 
+[[ -f $package ]] || fail "there is no $1; run make deb first"
 ((EUID == 0)) || skip 'a container needs root'
 for tool in systemd-nspawn nsenter; do
   command -v "$tool" >/dev/null || skip "no $tool here"
@@ -113,13 +124,21 @@ boot() {
       >"$folder/debootstrap.log" 2>&1 ||
       skip "debootstrap cannot build a root: $(tail -n 1 "$folder/debootstrap.log")"
   fi
-  SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --register=no --keep-unit \
-    --directory "$folder/root" --boot --machine "$mark" --console=passive --private-network \
-    --capability=CAP_SYSLOG --bind=/dev/kmsg </dev/null >"$folder/nspawn.log" 2>&1 &
+  (
+    for tree in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
+      [[ -e $tree/cgroup.procs ]] || continue
+      mkdir "$tree/$mark" && echo "$BASHPID" >"$tree/$mark/cgroup.procs"
+    done
+    export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
+    exec systemd-nspawn --quiet --register=no --keep-unit \
+      --directory "$folder/root" --boot --machine "$mark" --console=passive --private-network \
+      --capability=CAP_SYSLOG --bind=/dev/kmsg
+  ) </dev/null >"$folder/nspawn.log" 2>&1 &
   nspawn=$!
-  local end=$((SECONDS + WAIT_SECONDS))
+  local state end=$((SECONDS + WAIT_SECONDS))
   until leader=$(ps -o pid= --ppid "$nspawn" | head -n 1 | tr -d ' ') && [[ -n $leader ]] &&
-    inside systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded'; do
+    state=$(inside systemctl is-system-running 2>/dev/null || true) &&
+    [[ $state == running || $state == degraded ]]; do
     kill -0 "$nspawn" 2>/dev/null || {
       leader=''
       skip "systemd-nspawn does not run here: $(tail -n 1 "$folder/nspawn.log")"
@@ -127,8 +146,7 @@ boot() {
     ((SECONDS < end)) || fail 'the container does not come up'
     sleep 0.2
   done
-  install -d "$folder/root/packages"
-  install -m 0644 "$package" "$folder/root/packages/new.deb"
+  install -D -m 0644 -t "$folder/root/packages/new" "$package"
   install -m 0644 "$folder/old.deb" "$folder/root/packages/old.deb"
 }
 
@@ -142,6 +160,9 @@ set_up() {
   done
   printf '%s\n' 'collector_url: https://127.0.0.1:9311' 'poll_interval: 1s' \
     "tls_ca_file: /etc/tasseograph/cert.pem" >"$etc/agent.yaml"
+  mkdir "$folder/root/etc/systemd/system/tasseograph-agent.service.d"
+  printf '[Service]\nNice=1\n' \
+    >"$folder/root/etc/systemd/system/tasseograph-agent.service.d/own.conf"
 }
 
 is_active() { [[ $(state_of "$1" ActiveState) == active ]]; }
@@ -165,7 +186,7 @@ life() {
 
   agent=$(state_of tasseograph-agent MainPID) collector=$(state_of tasseograph-collector MainPID)
   write_lines "$LINES_EACH"
-  inside dpkg --force-confold -i /packages/new.deb >"$folder/dpkg.log" 2>&1 ||
+  as_readme "$folder/dpkg.log" 'sudo apt install -o ' ||
     fail "upgrade: $(cat "$folder/dpkg.log")"
   write_lines $((2 * LINES_EACH))
   for unit in tasseograph-agent tasseograph-collector; do
@@ -191,7 +212,7 @@ life() {
     fail 'a daemon still runs'
   pass 'removes: stopped, configuration and database kept'
 
-  inside dpkg -i /packages/new.deb >"$folder/dpkg.log" 2>&1 || fail "again: $(cat "$folder/dpkg.log")"
+  as_readme "$folder/dpkg.log" 'sudo apt install \./' || fail "again: $(cat "$folder/dpkg.log")"
   inside systemctl start tasseograph-collector tasseograph-agent || fail 'it does not start again'
   is_number "$twice" $((3 * LINES_EACH)) || fail 'the database is another one'
   pass 'installs again: with the configuration and the records of before'

@@ -227,6 +227,10 @@ twins() {
   systemctl restart tasseograph-agent
   check "twin: without StandardInput the agent says what to do" \
     said agent 'a unit hands it over by StandardInput=file:/dev/kmsg'
+  fresh
+  drop_in agent 'StandardInput=file:/dev/no-kernel-log'
+  systemctl restart tasseograph-agent
+  check "twin: without the device systemd says so" said agent 'Failed to set up standard input'
   no_drop_in agent
 
   fresh

@@ -39,8 +39,8 @@ fail() { printf 'units: %s\n' "$1" >&2; exit 1; }
 
 [[ $(id -u) = 0 ]] || skip "needs root"
 case $MODE in
-  nspawn) tools='debootstrap systemd-nspawn unshare ip' ;;
-  vm) tools='debootstrap qemu-system-x86_64 mkfs.ext4 debugfs' ;;
+  nspawn) tools='debootstrap systemd-nspawn unshare ip pkill' ;;
+  vm) tools='debootstrap qemu-system-x86_64 mkfs.ext4 debugfs pkill' ;;
   *) fail "$MODE is neither nspawn nor vm" ;;
 esac
 for tool in $tools; do
@@ -48,7 +48,12 @@ for tool in $tools; do
 done
 [[ -x $BINARY ]] || fail "$BINARY is no program; run make build first"
 
-[[ $MODE = vm || -w /dev/kmsg ]] || skip "needs /dev/kmsg"
+# The containers' own network and processes: who ends the first of these ends all.
+OWN=(--net --mount --propagation private --pid --fork --kill-child --mount-proc)
+if [[ $MODE = nspawn ]]; then
+  [[ -w /dev/kmsg ]] || skip "needs /dev/kmsg"
+  refusal=$(unshare "${OWN[@]}" true 2>&1) || skip "no container can be started here: $refusal"
+fi
 
 mkdir -p "$UNITS_DIR"
 UNITS_DIR=$(cd "$UNITS_DIR" && pwd)
@@ -65,7 +70,21 @@ if [[ ! -d $base ]]; then
 fi
 
 work=$(mktemp -d "$UNITS_DIR/run.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+running=''
+finish() {
+  local code=$?
+  trap - EXIT
+  if [[ -n $running ]]; then
+    pkill -KILL --parent "$running" || true
+    wait "$running" || true
+  fi
+  # What nspawn leaves of its cgroups is empty by now.
+  find /sys/fs/cgroup -depth -type d -path "*/units-${work##*/}-*" -exec rmdir {} \; 2>/dev/null ||
+    true
+  rm -rf "$work"
+  exit "$code"
+}
+trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
@@ -83,6 +102,11 @@ root_for() {
   mkdir "$root/units/first" "$root/units/new"
   install -m 0755 "${OLD:-$BINARY}" "$root/units/first/tasseograph"
   install -m 0755 "$BINARY" "$root/units/new/tasseograph"
+  local program refusal
+  for program in first new; do
+    refusal=$(chroot "$root" "/units/$program/tasseograph" --version 2>&1) ||
+      fail "the program does not run on $SUITE: $refusal; make build-linux makes one that does"
+  done
   block '### One host' 1 >"$root/units/one-host.sh"
   block '### One host' 2 >"$root/units/report.sh"
   block '### Another host' 1 >"$root/units/another-host.sh"
@@ -91,7 +115,7 @@ root_for() {
   block '### Another key' 2 >"$root/units/one-key.sh"
   block '### Another certificate' 1 >"$root/units/another-certificate.sh"
   block '### A model' 1 >"$root/units/model.sh"
-  block '## Upgrade and removal' 2 >"$root/units/remove.sh"
+  block '## Upgrade and removal' 3 >"$root/units/remove.sh"
   for script in "$root"/units/*.sh; do
     [[ -s $script ]] || fail "README.md lacks the commands of $(basename "$script")"
   done
@@ -137,7 +161,7 @@ in_containers() {
   export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_LOCK=0
   # Each has a control group of its own: below one, the two would manage each other's units.
   # shellcheck disable=SC2016 # for the shell inside
-  unshare --net --mount --propagation private -- bash -c '
+  unshare "${OWN[@]}" -- bash -c '
     set -u
     work=$1 seconds=$2
     ip link set lo up
@@ -153,10 +177,10 @@ in_containers() {
     }
     for name in collector web-1; do start "$name" & done
     wait
-  ' units "$work" "$NSPAWN_SECONDS"
-  # What nspawn leaves of its cgroups is empty by now.
-  find /sys/fs/cgroup -depth -type d -path "*/units-${work##*/}-*" -exec rmdir {} \; 2>/dev/null ||
-    true
+  ' units "$work" "$NSPAWN_SECONDS" &
+  running=$!
+  wait "$running"
+  running=''
   [[ -s $work/collector/units/log ]] ||
     skip "systemd does not start in a container here: $(tail -1 "$work/collector.console")"
   printf 'units: the other host:\n'
@@ -181,7 +205,10 @@ in_a_machine() {
       -drive "file=$work/disk,format=raw,if=virtio,cache=unsafe" \
       -kernel "$work/vmlinuz" -initrd "$work/initrd" \
       -append "root=/dev/vda rw console=ttyS0 quiet printk.devkmsg=on net.ifnames=0" \
-      </dev/null >"$work/console.$boot" 2>&1 || true
+      </dev/null >"$work/console.$boot" 2>&1 &
+    running=$!
+    wait "$running" || true
+    running=''
     debugfs -R "cat /units/log" "$work/disk" >"$work/log" 2>/dev/null || true
     ! grep -q '^units: .*\(hold\|do not\)$' "$work/log" || break
   done
