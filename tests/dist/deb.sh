@@ -62,7 +62,7 @@ listing() {
   for place in $PLACES; do
     [[ -d $folder/root$place && ! -L $folder/root$place ]] || continue
     (cd "$folder/root" && find ".$place" -xdev)
-  done | grep -vE '^\./var/(lib/dpkg|log|cache|tmp|lib/systemd)(/|$)|^\./etc/systemd/system$' | sort
+  done | grep -vE '^\./var/(lib/dpkg|log|cache|tmp|lib/apt|lib/systemd)(/|$)|^\./etc/systemd/system$' | sort
 }
 
 finish() {
