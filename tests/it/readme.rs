@@ -375,6 +375,19 @@ fn its_crates_are_those_of_a_linux_build() {
 }
 
 /// `make install`, twice, into a folder with a space in its name.
+/// What is pasted names the files of this version.
+#[test]
+fn its_files_are_of_this_version() {
+    let readme = readme();
+    let named = ["tasseograph-", "tasseograph_"].into_iter().flat_map(|name| {
+        let behind = readme.split(name).skip(1);
+        behind.filter(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+    });
+    let versions: Vec<_> = named.map(|rest| rest.split(['-', '_']).next().unwrap()).collect();
+    assert!(versions.len() >= 3, "{versions:?}");
+    assert!(versions.iter().all(|named| *named == env!("CARGO_PKG_VERSION")), "{versions:?}");
+}
+
 #[test]
 fn its_installation_keeps_a_configuration_that_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
