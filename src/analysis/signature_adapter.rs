@@ -65,7 +65,6 @@ pub(super) const ADAPTER: &[Signature] = &[
             "^mlx*firmware internal error",
             "^mlx*Health issue observed",
             "^mlx*Firmware over *pre-initializing",
-            "^mlx*insufficient power on the PCIe slot",
             "^mlx*health recovery f",
             "^mlx4*FATAL WARNING",
             "^mlx4*did not come back after reset",
@@ -142,6 +141,18 @@ pub(super) const ADAPTER: &[Signature] = &[
         example: "mlx5_core 0000:3b:00.0: wait_func:1066: CREATE_EQ(0x301) timeout. Will cause a \
                   leak of a command resource",
         ..warning(Network, "mlx", "drivers/net/ethernet/mellanox")
+    },
+    // Slots that advertise too little say so at each boot, and the adapter works.
+    Signature {
+        id: "mlx-power",
+        any: &["^mlx*insufficient power on the PCIe slot"],
+        part: Part::Head,
+        settled: true,
+        meaning: "the slot gives the network adapter less power than it asks for",
+        action: "try another slot or riser; update the host's firmware",
+        example: "mlx5_core 0000:3b:00.0: mlx5_pcie_event:294:(pid 1180): Detected insufficient \
+                  power on the PCIe slot (26W).",
+        ..warning(Network, "mlx", "drivers/net/ethernet/mellanox/mlx5/core/events.c")
     },
     Signature {
         id: "nic-not-started",

@@ -14,6 +14,14 @@ pub(super) struct LookAlike {
 }
 
 const IO: &[&str] = &["disk-io-error", "disk-sector-lost", "disk-medium-error", "disk-unreachable"];
+const DISC: &[&str] = &[
+    "disk-io-error",
+    "disk-sector-lost",
+    "disk-medium-error",
+    "disk-unreachable",
+    "disk-timeouts",
+    "disk-predicts-failure",
+];
 
 pub(super) const LOOK_ALIKES: &[LookAlike] = &[
     LookAlike {
@@ -183,8 +191,8 @@ pub(super) const LOOK_ALIKES: &[LookAlike] = &[
     LookAlike {
         id: "optical-disc",
         any: &[" dev sr", " device sr", ": [sr", "cdrom: ", "CDROM"],
-        beats: IO,
-        why: "a disc is scratched or missing",
+        beats: DISC,
+        why: "a disc is scratched or missing, whatever its drive calls it",
         example: "Buffer I/O error on dev sr0, logical block 0, async page read",
     },
     LookAlike {

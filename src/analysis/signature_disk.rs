@@ -100,10 +100,22 @@ pub(super) const DISK: &[Signature] = &[
             "^ata*: command 0x* timeout",
             "^ata*: failed command: ",
         ],
+        unless: &["exception Emask 0x10 "],
         part: Part::Port,
         meaning: "the disk or its link failed commands",
         action: "smartctl -x DEV says whether the disk or its link is at fault: replace the disk \
                  or the cable",
+        example: "ata5.00: exception Emask 0x0 SAct 0x1 SErr 0x0 action 0x6 frozen",
+        ..warning(Storage, "ata", ATA)
+    },
+    // While links are trained, each change of one is an error of the bus.
+    Signature {
+        id: "ata-bus-error",
+        any: &["^ata*: exception Emask 0x10 "],
+        part: Part::Port,
+        settled: true,
+        meaning: "the link to the disk failed (error of the ATA bus)",
+        action: CABLE,
         example: "ata5.00: exception Emask 0x10 SAct 0x1 SErr 0x400100 action 0x6 frozen",
         ..warning(Storage, "ata", ATA)
     },

@@ -21,7 +21,8 @@ pub(super) const FILESYSTEM: &[Signature] = &[
             "^EXT*-fs (*): previous I/O error to superblock",
             "^EXT*-fs abort",
         ],
-        unless: NO_FILE,
+        // A full disk (28) and a full quota (122) lose no data that was stored.
+        unless: &["device loop", "(loop", "(dm-loop", "with error 28", "with error 122"],
         part: Part::After("("),
         role: Role::Effect,
         meaning: DAMAGED,

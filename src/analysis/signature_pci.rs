@@ -106,6 +106,7 @@ pub(super) const PCI: &[Signature] = &[
         id: "pcie-retrain",
         any: &["retraining failed", "retraining non-functional downstream link"],
         part: Part::PciLast,
+        settled: true,
         meaning: "the PCIe link could not be trained to its speed",
         action: "reseat the card, its riser or cable; lspci -vv shows LnkSta against LnkCap",
         example: "pcieport 0000:3a:00.0: retraining failed",
@@ -188,7 +189,7 @@ pub(super) const PCI: &[Signature] = &[
         example: "DMAR: VT-d detected Invalidation Time-out Error: SID 0",
         ..warning(Driver, "iommu", "drivers/iommu/amd/iommu.c, drivers/iommu/intel/dmar.c")
     },
-    // Firmware that forgot a region makes one or two at boot.
+    // Firmware that forgot a region makes some at boot.
     Signature {
         id: "iommu-fault",
         any: &[
@@ -200,6 +201,7 @@ pub(super) const PCI: &[Signature] = &[
         ],
         part: Part::PciLast,
         repeats: 3,
+        settled: true,
         meaning: "a device keeps accessing memory that it was not given",
         action: "lspci -s names the device: update its driver and firmware; a failing device does \
                  this too",
