@@ -41,7 +41,7 @@ pub(super) const ARRAY: &[Signature] = &[
             "exceeded read_error threshold",
             ": Failing raid device",
         ],
-        part: Part::After("Disk failure on "),
+        part: Part::Member,
         meaning: "the disk failed and was removed from its array",
         action: REPLACE,
         example: "md/raid:md4: Disk failure on sdd1, disabling device.",
@@ -117,6 +117,16 @@ pub(super) const ARRAY: &[Signature] = &[
         ..warning(Storage, "md", MD)
     },
     Signature {
+        id: "md-mismatch",
+        any: &["^md*: mismatch sector in range "],
+        part: Part::Array,
+        meaning: "the disks of an array do not agree: data or parity is wrong",
+        action: "smartctl -x each of its disks, and test the memory; then echo repair > \
+                 /sys/block/ARRAY/md/sync_action",
+        example: "md4: mismatch sector in range 4096-4104",
+        ..warning(Storage, "md", "drivers/md/raid5.c")
+    },
+    Signature {
         id: "dm-damaged",
         any: &[
             "^device-mapper: integrity: *hecksum failed",
@@ -126,6 +136,8 @@ pub(super) const ARRAY: &[Signature] = &[
             "^device-mapper: thin: *switching pool to fail",
             "^device-mapper: cache: *switching cache to fail",
             "^device-mapper: *unable to read metadata",
+            "^device-mapper: crypt: *INTEGRITY AEAD ERROR",
+            "^device-mapper: raid1: All sides of mirror have failed",
         ],
         part: Part::After("integrity: "),
         meaning: "the device mapper found data that does not match its checksum, or lost it",
@@ -134,8 +146,27 @@ pub(super) const ARRAY: &[Signature] = &[
         ..critical(Storage, "dm", "drivers/md/dm-integrity.c, dm-verity-target.c, dm-thin.c")
     },
     Signature {
+        id: "dm-stopped",
+        any: &[
+            "^device-mapper: thin: *switching pool to read-only mode",
+            "^device-mapper: snapshots: Invalidating snapshot: Error reading/writing",
+        ],
+        role: Role::Effect,
+        meaning: "a thin pool takes no more writes, or a snapshot was lost, after an error",
+        action: "look for what the disks below say before it (dmsetup ls --tree); lvs -a tells \
+                 whether the pool's metadata is full, and lvconvert --repair mends it",
+        example: "device-mapper: thin: 253:4: switching pool to read-only mode",
+        ..warning(Storage, "dm", "drivers/md/dm-thin.c, dm-snap.c")
+    },
+    Signature {
         id: "bcache-error",
-        any: &["^bcache: *IO error", "^bcache: *too many IO errors", "^bcache: *ournal * bad"],
+        any: &[
+            "^bcache: *IO error",
+            "^bcache: *too many IO errors",
+            "^bcache: *ournal * bad",
+            "^bcache: *disabling caching",
+        ],
+        part: Part::After("errors() "),
         meaning: "bcache cannot read or write one of its disks",
         action: "smartctl -x DEV: replace the caching or the backing disk",
         example: "bcache: bch_count_io_errors() nvme0n1p3: IO error on reading from cache",

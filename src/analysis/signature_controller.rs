@@ -32,29 +32,6 @@ pub(super) const CONTROLLER: &[Signature] = &[
         ..critical(Storage, "mpt3sas", "drivers/scsi/mpt3sas, mpi3mr; drivers/message/fusion")
     },
     Signature {
-        id: "megaraid-dead",
-        any: &[
-            "^mega*FW in FAULT state",
-            "^mega*Adapter is OFFLINE",
-            "^mega*dapter is dead",
-            "^mega*killing adapter",
-            "^mega*HBA is killed",
-            "^mega*Hardware critical error",
-            "^mega*Controller in crit error",
-            "^mega*cannot recover from previous reset",
-            "^mega*Failed to transition controller to ready",
-            "^mega*/FATAL)",
-            "^mega*/DEAD)",
-            "^megaraid: *hw error, cannot recover",
-        ],
-        part: Part::Head,
-        role: Role::Carrier,
-        meaning: AT_RISK,
-        action: POWER_CYCLE,
-        example: "megaraid_sas 0000:3b:00.0: Found FW in FAULT state, will reset adapter.",
-        ..critical(Storage, "megaraid_sas", "drivers/scsi/megaraid")
-    },
-    Signature {
         id: "raid-degraded",
         any: &[
             "is now DEGRADED",
@@ -79,6 +56,39 @@ pub(super) const CONTROLLER: &[Signature] = &[
         example: "megaraid_sas 0000:3b:00.0: 96 (60s/0x0002/WARN) - Predictive failure: PD \
                   0a(e0xfc/s2)",
         ..critical(Storage, "raid", "drivers/scsi/megaraid, 3w-9xxx.c")
+    },
+    Signature {
+        id: "raid-battery",
+        any: &["^mega*/WARN)*attery", "^mega*/CRIT)*attery", "^mega*/FATAL)*attery"],
+        part: Part::Head,
+        meaning: "the battery of the controller's cache fails: writes are slow, or lost with power",
+        action: "storcli /cALL/bbu show all (or /cv show all) says how it is: replace it",
+        example: "megaraid_sas 0000:3b:00.0: 161 (60s/0x0008/CRIT) - Battery needs replacement - \
+                  SOH Bad",
+        ..warning(Storage, "raid", "drivers/scsi/megaraid")
+    },
+    Signature {
+        id: "megaraid-dead",
+        any: &[
+            "^mega*FW in FAULT state",
+            "^mega*Adapter is OFFLINE",
+            "^mega*dapter is dead",
+            "^mega*killing adapter",
+            "^mega*HBA is killed",
+            "^mega*Hardware critical error",
+            "^mega*Controller in crit error",
+            "^mega*cannot recover from previous reset",
+            "^mega*Failed to transition controller to ready",
+            "^mega*/FATAL)",
+            "^mega*/DEAD)",
+            "^megaraid: *hw error, cannot recover",
+        ],
+        part: Part::Head,
+        role: Role::Carrier,
+        meaning: AT_RISK,
+        action: POWER_CYCLE,
+        example: "megaraid_sas 0000:3b:00.0: Found FW in FAULT state, will reset adapter.",
+        ..critical(Storage, "megaraid_sas", "drivers/scsi/megaraid")
     },
     Signature {
         id: "smart-array-dead",
@@ -148,21 +158,32 @@ pub(super) const CONTROLLER: &[Signature] = &[
             "^esas2r*Adapter disabled because of hardware failure",
             "^esas2r*firmware has panicked",
             "^ahci *controller reset failed",
-            "^ahci*probe *failed with error -",
-            "^mpt*probe *failed with error -",
-            "^mega*probe *failed with error -",
-            "^hpsa*probe *failed with error -",
-            "^smartpqi*probe *failed with error -",
-            "^aacraid*probe *failed with error -",
             "^3w-*ERROR: *Controller *reset failed",
         ],
-        unless: &["error -517"],
         part: Part::Head,
         role: Role::Carrier,
         meaning: AT_RISK,
         action: POWER_CYCLE,
         example: "ahci 0000:3b:00.0: controller reset failed (0xffffffff)",
         ..critical(Storage, "scsi", "drivers/scsi/arcmsr, isci, pm8001, hisi_sas; drivers/ata")
+    },
+    Signature {
+        id: "hba-not-started",
+        any: &[
+            "^ahci*probe *failed with error -",
+            "^mpt*probe *failed with error -",
+            "^mega*probe *failed with error -",
+            "^hpsa*probe *failed with error -",
+            "^smartpqi*probe *failed with error -",
+            "^aacraid*probe *failed with error -",
+        ],
+        unless: &["error -517"],
+        part: Part::PciLast,
+        role: Role::Carrier,
+        meaning: "the driver cannot start the storage controller: all disks behind it are missing",
+        action: POWER_CYCLE,
+        example: "mpt3sas: probe of 0000:3b:00.0 failed with error -12",
+        ..critical(Storage, "scsi", "drivers/base/dd.c")
     },
     Signature {
         id: "controller-reset",
@@ -185,6 +206,9 @@ pub(super) const CONTROLLER: &[Signature] = &[
             "Dump Card State Begins",
             "^megaraid: command posting timed out",
             "^mvsas *Release slot",
+            "timed out, resetting card",
+            "^mega*waiting for * commands to complete",
+            "^mpt*Command Timeout",
         ],
         part: Part::Head,
         settled: true,
@@ -202,6 +226,7 @@ pub(super) const CONTROLLER: &[Signature] = &[
             "attempting host reset!",
             "ttempting to queue an ABORT message",
             "ABORT operation started",
+            "Abort command issued nexus=",
         ],
         part: Part::Head,
         repeats: 3,
@@ -227,7 +252,7 @@ pub(super) const CONTROLLER: &[Signature] = &[
     },
     Signature {
         id: "fc-port-lost",
-        any: &["blocked FC remote port time out: "],
+        any: &["blocked FC remote port time out: ", "^lpfc *Devloss timeout"],
         part: Part::Head,
         meaning: "a port of the storage network is gone",
         action: "check the array's port, the switch and the cable between",

@@ -87,6 +87,7 @@ pub(super) const GPU: &[Signature] = &[
             "amdgpu*resume of IP block <*failed",
             "amdgpu*asic atom init failed",
             "amdgpu*probe *failed with error -",
+            "amdgpu*uncorrectable hardware error(",
         ],
         unless: &["amdgpu*: 0 uncorrectable", "error -517"],
         part: Part::PciLast,
@@ -120,8 +121,9 @@ pub(super) const GPU: &[Signature] = &[
         any: &[
             "amdgpu* correctable hardware errors detected",
             "amdgpu*Saved bad pages *reaches threshold",
+            "amdgpu*deferred hardware errors detected",
         ],
-        unless: &["amdgpu*: 0 correctable"],
+        unless: &["amdgpu*: 0 correctable", "amdgpu* 0 deferred", "amdgpu* 0 new "],
         part: Part::PciLast,
         meaning: "the GPU's memory errors are being corrected",
         action: "count them (rocm-smi --showrasinfo); replace the GPU when they come again",
@@ -144,6 +146,16 @@ pub(super) const GPU: &[Signature] = &[
         ..critical(Driver, "i915", "drivers/gpu/drm/i915/gt/intel_gt.c, drivers/gpu/drm/xe")
     },
     Signature {
+        id: "habanalabs-dead",
+        any: &["^habanalabs*Device heartbeat failed"],
+        part: Part::Head,
+        meaning: "the accelerator stopped answering",
+        action: "reset it or power-cycle the host; update its firmware; replace it when it happens \
+                 again",
+        example: "habanalabs hl0: Device heartbeat failed!",
+        ..critical(Driver, "habanalabs", "drivers/accel/habanalabs/common/device.c")
+    },
+    Signature {
         id: "gpu-hang",
         any: &[
             "GPU HANG: ecode",
@@ -157,6 +169,7 @@ pub(super) const GPU: &[Signature] = &[
             "nouveau*SCHED_ERROR",
             "nouveau*fifo:*killed",
             "nouveau*fifo: fault",
+            "^NVRM: *RC watchdog: GPU is probably locked",
         ],
         part: Part::PciLast,
         meaning: "the GPU hung and was reset",

@@ -31,6 +31,8 @@ pub(super) const MEMORY: &[Signature] = &[
             "machine check (Severe)",
             "^Severe Machine check interrupt",
             "^Machine check in kernel mode",
+            "^Kernel panic - not syncing: CPU context corrupt",
+            "^Kernel panic - not syncing: Unable to continue",
         ],
         meaning: "the processor reported an uncorrected machine check: data was lost",
         action: "take the host out of service; find the part that the bank stands for with mcelog \
@@ -254,6 +256,7 @@ pub(super) const MEMORY: &[Signature] = &[
             "^[Hardware Error]: Northbridge Error",
             "^[Hardware Error]: MC*_STATUS[",
             "DRAM ECC error detected on the NB",
+            "^MCE: The hardware reports a non fatal, correctable incident",
         ],
         unless: &["_STATUS[*|UE|", "_STATUS[*|UC|"],
         role: Role::Echo,

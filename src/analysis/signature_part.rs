@@ -21,6 +21,7 @@ pub(super) fn component(part: Part, text: &str) -> &str {
         Part::After(mark) => after(text, mark),
         Part::Head => head(text),
         Part::Disk => disk(text),
+        Part::Member => member(text),
         Part::Port => text.split([' ', ':', '.', '(']).find(|word| numbered(word, "ata")),
         Part::Nvme => text
             .split(|c: char| !c.is_ascii_alphanumeric())
@@ -33,7 +34,9 @@ pub(super) fn component(part: Part, text: &str) -> &str {
         Part::Module => module(text),
         Part::PciLast => pci_last(text),
     };
-    found.filter(|name| !matches!(*name, "unknown" | "any" | "block" | "NULL")).unwrap_or("")
+    found
+        .filter(|name| !matches!(*name, "unknown" | "any" | "block" | "NULL" | "reboot"))
+        .unwrap_or("")
 }
 
 /// The part that a line of firmware's report names (`drivers/firmware/efi/cper.c`): its label, its
@@ -70,7 +73,11 @@ fn head(text: &str) -> Option<&str> {
     let next = text[colon.0 + 1..].split([' ', ':']).find(|word| !word.is_empty());
     match next {
         Some(interface) if !head.contains(' ') && is_interface(interface) => Some(interface),
-        _ => head.rsplit(' ').next(),
+        // `qla2xxx [0000:3b:00.0]-801c:1: ...` ends with the number of the message.
+        _ => head.rsplit(' ').next().map(|word| match word.strip_prefix('[') {
+            Some(word) => word.split_once(']').map_or(word, |(address, _)| address),
+            None => word,
+        }),
     }
 }
 
@@ -85,8 +92,17 @@ fn disk(text: &str) -> Option<&str> {
     named.or_else(of_block).or_else(|| {
         // `sd 0:0:3:0: rejecting I/O`, and `scsi 0:0:3:0: Device offlined`.
         let word = text.split(' ').nth(1)?.trim_end_matches(':');
-        is_address(word).then_some(word)
+        // 2.6 began with the name: `sdd: Current: sense key: Medium Error`.
+        let first = || text.split_once(": ").map(|(first, _)| first).filter(|name| is_disk(name));
+        if is_address(word) { Some(word) } else { first() }
     })
+}
+
+/// The disk stands behind the words, or between them and the array's name.
+fn member(text: &str) -> Option<&str> {
+    let named = || after(text, "Disk failure on ").or_else(|| after(text, "failing device "));
+    let second = || text.split(": ").nth(1).filter(|word| !word.contains(' '));
+    named().or_else(second)
 }
 
 fn is_disk(name: &str) -> bool {
@@ -193,7 +209,7 @@ impl<'a> Aliases<'a> {
         }
         match part {
             Part::Port => self.port_failed(name, at),
-            Part::Disk | Part::After(_) if is_disk(device(name)) => {
+            Part::Disk | Part::Member | Part::After(_) if is_disk(device(name)) => {
                 self.disk_failed(device(name), text, at);
             }
             Part::Head => {
@@ -283,6 +299,13 @@ mod tests {
             (Part::Disk, "sd 0:0:3:0: [sdd] tag#9 Sense Key : Medium Error", "sdd"),
             (Part::Disk, "sd 0:0:3:0: rejecting I/O to offline device", "0:0:3:0"),
             (Part::Disk, "Sense Key : Medium Error", ""),
+            (Part::Disk, "sdd: Current: sense key: Medium Error", "sdd"),
+            (Part::Disk, "megaraid_sas 0000:3b:00.0: 9 (60s/0x0020/CRIT) - hot", ""),
+            (Part::Member, "md/raid:md4: Disk failure on sdd1, disabling device.", "sdd1"),
+            (Part::Member, "md/raid:md4: Too many read errors, failing device sdd1.", "sdd1"),
+            (Part::Member, "md/raid10:md4: sdd1: Failing raid device", "sdd1"),
+            (Part::Head, "qla2xxx [0000:3b:00.0]-801c:1: Abort", "0000:3b:00.0"),
+            (Part::Head, "reboot: HARDWARE PROTECTION shutdown", ""),
             (Part::Port, "ata5.00: error: { UNC }", "ata5"),
             (Part::Port, "sata_nv 0000:3b:00.0: exception", ""),
             (Part::Nvme, "nvme3n1: Read(0x2) @ LBA 8", "nvme3"),

@@ -4,7 +4,7 @@
 //! wording is the kernel's own (drivers/pci, iommu, usb, i2c; arch/x86, powerpc).
 
 use super::Category::Driver;
-use super::signature_table::{Part, Signature, critical, warning};
+use super::signature_table::{Part, Role, Signature, critical, warning};
 
 const AER: &str = "drivers/pci/pcie/aer.c, err.c";
 
@@ -104,7 +104,12 @@ pub(super) const PCI: &[Signature] = &[
     },
     Signature {
         id: "pcie-retrain",
-        any: &["retraining failed", "retraining non-functional downstream link"],
+        any: &[
+            "retraining failed",
+            "retraining non-functional downstream link",
+            "pciehp*Failed to check link status",
+            "pciehp*Cannot train link: status",
+        ],
         part: Part::PciLast,
         settled: true,
         meaning: "the PCIe link could not be trained to its speed",
@@ -224,6 +229,7 @@ pub(super) const PCI: &[Signature] = &[
     Signature {
         id: "nmi-unknown",
         any: &["NMI received for unknown reason", "^NMI: *for unknown reason"],
+        role: Role::Echo,
         meaning: "a non-maskable interrupt came without a reason",
         action: "look in the BMC's event log; update the firmware when it stays silent",
         example: "Uhhuh. NMI received for unknown reason 3d on CPU 9.",
@@ -268,7 +274,12 @@ pub(super) const PCI: &[Signature] = &[
     },
     Signature {
         id: "i2c-stuck",
-        any: &["SCL is stuck low", "SMBus Timeout!", "^i2c_designware *controller timed out"],
+        any: &[
+            "SCL is stuck low",
+            "SMBus Timeout!",
+            "^i2c_designware *controller timed out",
+            "SMBus is busy, can't use it!",
+        ],
         part: Part::Head,
         repeats: 5,
         meaning: "an i2c or SMBus does not answer",
@@ -284,6 +295,7 @@ pub(super) const PCI: &[Signature] = &[
             "PSU under voltage",
             "PSU over voltage",
             "Loss of system power",
+            "nder-voltage detected",
         ],
         part: Part::Head,
         meaning: "the power supply does not hold its voltage",

@@ -76,6 +76,8 @@ pub(super) enum Part {
     Head,
     /// `sdb` of `sd 0:0:1:0: [sdb] tag#3`, else its SCSI address.
     Disk,
+    /// `sdb1` of `md/raid1:md0: Disk failure on sdb1`.
+    Member,
     /// `ata3` of `ata3.00: exception`. A record that names no port does not count.
     Port,
     /// `nvme0` of `nvme0n1`. A record that names no controller does not count.
@@ -147,9 +149,14 @@ mod tests {
 
     /// After the boot, where nothing is excused.
     const SETTLED_USEC: u64 = 3_600_000_000;
+    const BOOT_USEC: u64 = 4_000_000;
 
     fn judged(line: &str, times: u32) -> Verdict {
-        let record = Record { usec: Some(SETTLED_USEC), ..Record::from_text(line) };
+        judged_at(SETTLED_USEC, line, times)
+    }
+
+    fn judged_at(usec: u64, line: &str, times: u32) -> Verdict {
+        let record = Record { usec: Some(usec), ..Record::from_text(line) };
         judge(&vec![record; times as usize])
     }
 
@@ -239,5 +246,258 @@ mod tests {
             let ids: Vec<_> = judged(line, 1).issues.iter().map(|issue| issue.signature).collect();
             assert_eq!(ids, [Some(expected)], "{line}");
         }
+    }
+
+    /// More of them, with the part that each is about.
+    const NAMED: &[(&str, &str, &str)] = &[
+        (
+            "sd 0:0:3:0: [sdd] tag#5 Add. Sense: Hardware impending failure general hard drive \
+             failure",
+            "disk-predicts-failure",
+            "sdd",
+        ),
+        (
+            "sd 0:0:3:0: [sdd] tag#5 Add. Sense: Media impending failure data error rate too high",
+            "disk-predicts-failure",
+            "sdd",
+        ),
+        ("sdd: Current: sense key: Medium Error", "disk-medium-error", "sdd"),
+        ("be2net 0000:3b:00.0: Error detected in the adapter", "nic-dead", "0000:3b:00.0"),
+        ("be2net 0000:3b:00.0: Error detected in the card", "nic-dead", "0000:3b:00.0"),
+        ("be2net 0000:3b:00.0: UE: MPU bit set", "nic-dead", "0000:3b:00.0"),
+        (
+            "[qed_mcp_cmd_and_union:488(eth4)]The MFW failed to respond to command 0x20000000",
+            "nic-dead",
+            "",
+        ),
+        (
+            "amdgpu 0000:3b:00.0: amdgpu: uncorrectable hardware error(ERREVENT_ATHUB_INTERRUPT) \
+             detected!",
+            "amdgpu-dead",
+            "0000:3b:00.0",
+        ),
+        (
+            "amdgpu 0000:3b:00.0: amdgpu: {1}socket: 0, die: 0, 1 new deferred hardware errors \
+             detected in umc block",
+            "amdgpu-ras",
+            "0000:3b:00.0",
+        ),
+        (
+            "NVRM: krcWatchdog_IMPL: RC watchdog: GPU is probably locked! Notify Timeout \
+             Seconds: 7",
+            "gpu-hang",
+            "",
+        ),
+        ("nvme nvme3: IO queues lost", "nvme-dead", "nvme3"),
+        ("nvme nvme3: IO queues not created", "nvme-dead", "nvme3"),
+        ("nvme nvme3: Could not set queue count (-4)", "nvme-dead", "nvme3"),
+        (
+            "device offline error, dev sdd, sector 4096 op 0x1:(WRITE) flags 0x800",
+            "disk-io-error",
+            "sdd",
+        ),
+        ("recoverable transport error, dev sdd, sector 4096", "disk-io-error", "sdd"),
+        ("device-mapper: crypt: dm-3: INTEGRITY AEAD ERROR, sector 12345", "dm-damaged", ""),
+        ("device-mapper: raid1: All sides of mirror have failed.", "dm-damaged", ""),
+        (
+            "device-mapper: snapshots: Invalidating snapshot: Error reading/writing.",
+            "dm-stopped",
+            "",
+        ),
+        ("bcache: bch_cache_set_error() error on 11d2-88: , disabling caching", "bcache-error", ""),
+        (
+            "bcache: bch_count_backing_io_errors() sdd: IO error on backing device",
+            "bcache-error",
+            "sdd",
+        ),
+        (
+            "XFS (sdd1): Failing async write on buffer block 0x4bf0. Retrying async write.",
+            "fs-warning",
+            "sdd1",
+        ),
+        ("XFS (sdd1): SB validate failed with error -117.", "fs-warning", "sdd1"),
+        ("F2FS-fs (sdd1): inconsistent node block, nid:7", "fs-warning", "sdd1"),
+        ("BTRFS warning (device sdd1): devid 2 uuid 11d2-88 is missing", "fs-warning", "sdd1"),
+        (
+            "EXT4-fs (sdd1): ext4_check_descriptors: Checksum for group 0 failed (28163!=0)",
+            "ext4-error",
+            "sdd1",
+        ),
+        ("EXT4-fs (sdd1): group descriptors corrupted!", "ext4-error", "sdd1"),
+        ("EXT4-fs (sdd1): error loading journal", "ext4-error", "sdd1"),
+        ("JBD2: journal transaction 123 on sdd1-8 is corrupt.", "journal-aborted", ""),
+        (
+            "BTRFS error (device sdd1): error writing primary super block to device 1",
+            "btrfs-error",
+            "sdd1",
+        ),
+        ("BTRFS error (device sdd1): failed to read the system array: -5", "btrfs-error", "sdd1"),
+        (
+            "BTRFS critical (device sdd1): unable to find logical 1234 length 4096",
+            "btrfs-error",
+            "sdd1",
+        ),
+        (
+            "BTRFS error (device sdd1): level verify failed on logical 88 mirror 1 wanted 1 \
+             found 0",
+            "btrfs-error",
+            "sdd1",
+        ),
+        (
+            "md/raid10:md4: sdd1: Raid device exceeded read_error threshold [cur 21:max 20]",
+            "md-disk-failed",
+            "sdd1",
+        ),
+        ("md/raid10:md4: sdd1: Failing raid device", "md-disk-failed", "sdd1"),
+        ("ata5: SRST failed (errno=-16)", "ata-resets", "ata5"),
+        ("ata5.00: failed to set xfermode (err_mask=0x4)", "ata-no-answer", "ata5"),
+        ("ata5: failed to recover some devices, retrying in 5 secs", "ata-no-answer", "ata5"),
+        ("ata5: port failed to respond (30 secs, Status 0xd0)", "ata-no-answer", "ata5"),
+        (
+            "sd 0:0:3:0: WARNING: (0x06:0x002C): Command (0x2a) timed out, resetting card.",
+            "controller-reset",
+            "0:0:3:0",
+        ),
+        (
+            "megaraid_sas 0000:3b:00.0: [ 5]waiting for 12 commands to complete for scsi0",
+            "controller-reset",
+            "0000:3b:00.0",
+        ),
+        ("mpt3sas_cm0: Command Timeout", "controller-reset", "mpt3sas_cm0"),
+        (
+            "qla2xxx [0000:3b:00.0]-801c:1: Abort command issued nexus=1:0:12 -- 2002.",
+            "controller-retries",
+            "0000:3b:00.0",
+        ),
+        (
+            "lpfc 0000:3b:00.0: 0:(0):0203 Devloss timeout on WWPN 50:00 NPort x1 Data: x0",
+            "fc-port-lost",
+            "0000:3b:00.0",
+        ),
+        (
+            "megaraid_sas 0000:3b:00.0: 812 (60s/0x0001/FATAL) - VD 00/0 is now OFFLINE",
+            "raid-degraded",
+            "0000:3b:00.0",
+        ),
+        (
+            "megaraid_sas 0000:3b:00.0: 9 (60s/0x0020/CRIT) - Controller temperature threshold \
+             exceeded",
+            "device-hot",
+            "",
+        ),
+        ("ahci: probe of 0000:3b:00.0 failed with error -5", "hba-not-started", "0000:3b:00.0"),
+        ("igb: probe of 0000:3b:00.0 failed with error -5", "nic-not-started", "0000:3b:00.0"),
+        (
+            "igb 0000:3b:00.0: probe with driver igb failed with error -5",
+            "nic-not-started",
+            "0000:3b:00.0",
+        ),
+        (
+            "[qed_mcp_handle_fan_failure:9(eth4)]Fan failure was detected on the network \
+             interface card and it's going to be shut down.",
+            "nic-overheated",
+            "",
+        ),
+        ("i40e 0000:3b:00.0: ARQ Critical Error detected", "nic-reset", "0000:3b:00.0"),
+        (
+            "tg3 0000:3b:00.0 eth4: tg3_abort_hw timed out, TX_MODE_ENABLE will not clear \
+             MAC_TX_MODE=ffffffff",
+            "nic-reset",
+            "eth4",
+        ),
+        (
+            "r8169 0000:3b:00.0 eth4: PCI error (cmd = 0x0407, status_errs = 0x2000)",
+            "nic-reset",
+            "eth4",
+        ),
+        ("mlx4_en: eth4: Link Down", "link-flap", "eth4"),
+        ("enic 0000:3b:00.0 eth4: Link DOWN", "link-flap", "eth4"),
+        ("atlantic: link change old 1000 new 0", "link-flap", "atlantic"),
+        (
+            "pcieport 0000:3a:00.0: pciehp: Failed to check link status",
+            "pcie-retrain",
+            "0000:3a:00.0",
+        ),
+        (
+            "pcieport 0000:3a:00.0: pciehp: Slot(3): Cannot train link: status 0x5001",
+            "pcie-retrain",
+            "0000:3a:00.0",
+        ),
+        ("Under-voltage detected! (0x00050005)", "power-supply", ""),
+        ("i801_smbus 0000:00:1f.4: SMBus is busy, can't use it!", "i2c-stuck", "0000:00:1f.4"),
+        ("mmc0: Card stuck being busy! mmc_poll_for_busy", "mmc-error", "mmc0"),
+        ("mmc0: cqhci: timeout for tag 2", "mmc-error", "mmc0"),
+        (
+            "mmcblk0: timed out sending r/w cmd command, card status 0x400900",
+            "mmc-error",
+            "mmcblk0",
+        ),
+        ("mmc1: error -110 whilst initialising SD card", "mmc-error", "mmc1"),
+        (
+            "MCE: The hardware reports a non fatal, correctable incident occurred on CPU 0.",
+            "mce-corrected",
+            "",
+        ),
+        ("Kernel panic - not syncing: CPU context corrupt", "mce-fatal", ""),
+        ("Kernel panic - not syncing: Unable to continue", "mce-fatal", ""),
+        ("reboot: HARDWARE PROTECTION shutdown (Temperature too high)", "thermal-critical", ""),
+    ];
+
+    #[test]
+    fn other_wordings_name_their_part() {
+        for (line, expected, part) in NAMED {
+            let row = signatures().find(|row| row.id == *expected);
+            let issues = judged(line, row.map_or(1, |row| row.repeats)).issues;
+            let found: Vec<_> = issues
+                .iter()
+                .map(|issue| (issue.signature, issue.component.as_deref().unwrap_or("")))
+                .collect();
+            assert_eq!(found, [(Some(*expected), *part)], "{line}");
+        }
+    }
+
+    /// What a host says while it boots, or at any time, and works.
+    #[test]
+    fn what_healthy_hosts_say_is_no_sign() {
+        for (usec, line) in [
+            (SETTLED_USEC, "sr 1:0:0:0: [sr0] tag#10 Sense Key : Hardware Error [current]"),
+            (SETTLED_USEC, "sr 1:0:0:0: [sr0] tag#10 Sense Key : Aborted Command [current]"),
+            (
+                SETTLED_USEC,
+                "EXT4-fs (sdd1): Delayed block allocation failed for inode 9 with error 28",
+            ),
+            (
+                SETTLED_USEC,
+                "EXT4-fs (sdd1): Delayed block allocation failed for inode 9 with error 122",
+            ),
+            (SETTLED_USEC, "XFS (sdd1): SB validate failed with error -22."),
+            (SETTLED_USEC, "BTRFS error (device sdd1): failed to read the system array: -2"),
+            (SETTLED_USEC, "mmc1: error -110 whilst initialising SDIO card"),
+            (SETTLED_USEC, "amdgpu 0000:3b:00.0: amdgpu: 0 new deferred hardware errors detected"),
+            (SETTLED_USEC, "atlantic: link change old 0 new 1000"),
+            (
+                BOOT_USEC,
+                "mlx5_core 0000:3b:00.0: Detected insufficient power on the PCIe slot (26W).",
+            ),
+            (BOOT_USEC, "pci 0000:3a:00.0: retraining non-functional downstream link at 2.5GT/s"),
+            (BOOT_USEC, "pcieport 0000:3a:00.0: retraining failed"),
+            (BOOT_USEC, "ata5.00: exception Emask 0x10 SAct 0x0 SErr 0x4050002 action 0xe frozen"),
+            (BOOT_USEC, "ata5: SRST failed (errno=-16)"),
+            (BOOT_USEC, "DMAR: [DMA Read] Request device [3b:00.0] fault addr 0xdead0000"),
+            (BOOT_USEC, "sd 0:0:3:0: Power-on or device reset occurred"),
+        ] {
+            assert_eq!(judged_at(usec, line, 100).issues, [], "{line}");
+        }
+    }
+
+    #[test]
+    fn one_interrupt_without_a_reason_is_one_issue() {
+        let lines = [
+            "Uhhuh. NMI received for unknown reason 20.",
+            "You probably have a hardware problem with your RAM chips",
+        ];
+        let records: Vec<_> = lines.iter().map(|line| Record::from_text(line)).collect();
+        let ids: Vec<_> = judge(&records).issues.iter().map(|issue| issue.signature).collect();
+        assert_eq!(ids, [Some("nmi-memory")]);
     }
 }
