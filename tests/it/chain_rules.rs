@@ -299,8 +299,7 @@ fn a_part_that_all_refuse_is_given_up_with_what_the_others_came_to() {
     });
     let found = "SELECT results.status || ' ' || source || ' ' || evidence FROM results, findings";
     assert_eq!(collector.one(found), "error llm frob0: parity is odd");
-    // Of an endpoint that had answered nothing yet, the first refusal was no proof.
-    assert_eq!(endpoint.count(), 1 + 6);
+    assert_eq!(endpoint.count(), 1 + 6, "the first, before any answer, was no proof");
 }
 
 /// Its many parts are one delta, and not for each of them is the endpoint asked.
