@@ -72,12 +72,13 @@ fn print_rows(collector: &Collector) {
 #[test]
 fn a_real_server_answers_with_and_without_a_schema() {
     let Some(models) = models() else { return };
-    let server = models.small(4096);
+    // The smallest one's answer may be no verdict.
+    let server = models.serve(&models.chosen);
     let collector = chain(&[server.endpoint(", timeout: 10m, max_tokens: 256"), BUILTIN.into()]);
     post_edac(&collector, 0);
     wait_answered(&collector);
     print_rows(&collector);
-    assert_eq!(last(&collector, "provider || ' ' || model"), "127.0.0.1 smollm2-135m-instruct");
+    assert_eq!(last(&collector, "provider"), "127.0.0.1");
     // So small a model may call it worse than it is, never better.
     assert_ne!(last(&collector, "status"), "ok", "the floor stands");
 
