@@ -136,9 +136,8 @@ const REPEATED_WORDS: usize = 12;
 /// Whether a text tells the instructions, or a part of them.
 pub(super) fn tells_instructions(text: &str) -> bool {
     static RUNS: LazyLock<HashSet<Vec<String>>> = LazyLock::new(|| {
-        let told = [INSTRUCTIONS, FORM].into_iter().map(words);
-        told.flat_map(|words| words.windows(REPEATED_WORDS).map(<[_]>::to_vec).collect::<Vec<_>>())
-            .collect()
+        let told = [words(INSTRUCTIONS), words(FORM)];
+        told.iter().flat_map(|words| words.windows(REPEATED_WORDS)).map(<[_]>::to_vec).collect()
     });
     words(text).windows(REPEATED_WORDS).any(|run| RUNS.contains(run))
 }

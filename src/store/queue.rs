@@ -369,6 +369,13 @@ mod tests {
         (connection, now)
     }
 
+    /// Of a to d.
+    fn with_hosts(rows: &str) -> (Connection, Wall) {
+        let hosts = "INSERT INTO hosts (hostname, first_seen, last_seen)
+                     VALUES ('a', '', ''), ('b', '', ''), ('c', '', ''), ('d', '', '');";
+        database(&format!("{hosts}{rows}"))
+    }
+
     fn outcome(status: &'static str, calls: Vec<Call>) -> Outcome {
         Outcome {
             status,
@@ -435,10 +442,8 @@ mod tests {
 
     #[test]
     fn whose_turn_it_is() {
-        let (connection, now) = database(
-            "INSERT INTO hosts (hostname, first_seen, last_seen)
-                 VALUES ('a', '', ''), ('b', '', ''), ('c', '', ''), ('d', '', '');
-             INSERT INTO deltas (id, hostname, urgent, state, interrupted, timestamp, received_at,
+        let (connection, now) = with_hosts(
+            "INSERT INTO deltas (id, hostname, urgent, state, interrupted, timestamp, received_at,
                  lines, raw_dmesg, records, attempts, next_attempt_at)
              SELECT column1, column2, column3, column4, column5, '', '', 1, '', '[]', 1, '' FROM
              (VALUES (1, 'a', 0, 'pending', 0), (2, 'a', 0, 'pending', 0),
@@ -469,10 +474,8 @@ mod tests {
     /// One of those that ended with the process time after time is to blame, the others are not.
     #[test]
     fn what_ended_together_has_its_turns_apart() {
-        let (connection, now) = database(
-            "INSERT INTO hosts (hostname, first_seen, last_seen)
-                 VALUES ('a', '', ''), ('b', '', ''), ('c', '', ''), ('d', '', '');
-             INSERT INTO deltas (id, hostname, state, interrupted, timestamp, received_at, lines,
+        let (connection, now) = with_hosts(
+            "INSERT INTO deltas (id, hostname, state, interrupted, timestamp, received_at, lines,
                  raw_dmesg, records, attempts, next_attempt_at)
              SELECT column1, column2, 'running', column3, '', '', 1, '', '[]', 2, '' FROM
              (VALUES (1, 'a', 1), (2, 'b', 1), (3, 'c', 0), (4, 'd', 19));",

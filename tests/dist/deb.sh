@@ -27,7 +27,8 @@ fail() {
   exit 1
 }
 inside() { nsenter -t "$leader" -m -u -i -n -p -C -- "$@"; }
-# as_readme LOG BEGINNING: README.md's one line that begins so, where the package lies in the container.
+# as_readme LOG BEGINNING: README.md's one line that begins so, in the container, where the package
+# lies.
 as_readme() {
   local line
   line=$(grep "^$2" "$readme") || fail "README.md has no line: $2"

@@ -214,6 +214,16 @@ changes() {
   readme model /
   check "a model: its key is handed over" \
     test -r /run/credentials/tasseograph-collector.service/OPENAI_API_KEY
+
+  install -d -m 0755 /srv/tls && mv key.pem /srv/tls
+  sed -i 's|^tls_key: .*|tls_key: /srv/tls/key.pem|' collector.yaml
+  cp /units/key-elsewhere.conf /etc/systemd/system/tasseograph-collector.service.d
+  systemctl daemon-reload
+  systemctl restart tasseograph-collector
+  mark "with a key elsewhere"
+  check "a key elsewhere: it is handed over too" stored_once "with a key elsewhere"
+  mv /srv/tls/key.pem key.pem
+  sed -i 's|^tls_key: .*|tls_key: /etc/tasseograph/key.pem|' collector.yaml
   rm -r /etc/systemd/system/tasseograph-collector.service.d
   systemctl daemon-reload
   systemctl restart tasseograph-collector

@@ -24,14 +24,15 @@ VM_BOOTS=4
 VM_DISK=2G
 VM_MEMORY=1536
 
-# What stands in README.md between a heading and the next, of its shell blocks the one of a number.
+# block HEADING NUMBER [LANGUAGE]: of what stands in README.md between a heading and the next, the
+# block of that number in that language, the shell's as a rule.
 block() {
-  awk -v heading="$1" -v number="$2" '
+  awk -v heading="$1" -v number="$2" -v fence="^\`\`\`${3:-sh}" '
     $0 == heading { on = 1; next }
     on && /^##/ { exit }
     inside && /^```/ { exit }
     inside { print }
-    on && /^```sh/ && ++count == number { inside = 1 }' "$HERE/../../README.md"
+    on && $0 ~ fence && ++count == number { inside = 1 }' "$HERE/../../README.md"
 }
 
 skip() { printf 'units: skipped: %s\n' "$1"; exit 0; }
@@ -114,9 +115,10 @@ root_for() {
   block '### Another key' 1 >"$root/units/another-key.sh"
   block '### Another key' 2 >"$root/units/one-key.sh"
   block '### Another certificate' 1 >"$root/units/another-certificate.sh"
+  block '### Another certificate' 1 ini >"$root/units/key-elsewhere.conf"
   block '### A model' 1 >"$root/units/model.sh"
   block '## Upgrade and removal' 3 >"$root/units/remove.sh"
-  for script in "$root"/units/*.sh; do
+  for script in "$root"/units/*.sh "$root"/units/*.conf; do
     [[ -s $script ]] || fail "README.md lacks the commands of $(basename "$script")"
   done
   install -m 0755 "$HERE/inside.sh" "$root/units/inside.sh"
